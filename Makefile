@@ -1,0 +1,62 @@
+# The only way in; CI runs the same targets. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo stack test test-python test-rust lint format bench fuzz lock clean
+
+help: ## show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## the whole way once: attestation, wallets, signatures, checked by independent libraries
+	$(BIN)/cosigner demo
+
+stack: $(STAMP) ## run the mock stack until Ctrl-C; state in .cosigner/
+	$(BIN)/python -m simulator.stack --log .cosigner/stack.log
+
+test: test-rust test-python ## all tests; needs no root
+
+test-python: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-rust: $(STAMP)
+	cd native && cargo test --locked --workspace
+
+lint: $(STAMP) ## formatting, linters, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd native && cargo fmt --all --check
+	cd native && cargo clippy --locked --workspace --all-targets -- -D warnings
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cd native && cargo fmt --all
+
+bench: $(STAMP) ## measure CPU, bytes and latency against the targets; prints a table, writes bench/results/
+	$(BIN)/python -m bench
+
+lock: $(STAMP) ## write requirements/*.txt again from requirements/*.in
+	for name in enclave host client simulator dev; do \
+	  $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	    --no-emit-index-url --no-emit-trusted-host --output-file requirements/$$name.txt requirements/$$name.in; \
+	done
+
+clean: ## remove everything that was built or created
+	rm -rf $(VENV) native/target .cosigner threshold/_native*.so enclave/_nsm*.so
+
+$(VENV)/.dependencies: requirements/dev.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	touch $@
+
+$(STAMP): $(VENV)/.dependencies pyproject.toml $(NATIVE_SOURCES)
+	@command -v cargo > /dev/null || { echo "A Rust toolchain is needed (cargo was not found): see https://rustup.rs" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,37 @@
+"""The client of Cosigner: holds the user's share, verifies the enclave, signs together with it.
+
+>>> from cosigner import Client, ClientConfig, ShareStore
+>>> store = ShareStore.unlock(Path("shares"), passphrase)            # doctest: +SKIP
+>>> with Client(ClientConfig.load(), store) as client:               # doctest: +SKIP
+...     wallet = client.create_wallet("solana")
+...     signed = client.sign_solana(wallet.wallet_id, message)
+"""
+
+from .client import AsyncClient, BitcoinSignature, SolanaSignature, Wallet
+from .config import ClientConfig
+from .errors import (
+    AttestationRefused,
+    CosignerError,
+    EnclaveRefused,
+    HostError,
+    ProtocolError,
+    StoreError,
+)
+from .store import ShareStore
+from .sync import Client
+
+__all__ = [
+    "AsyncClient",
+    "AttestationRefused",
+    "BitcoinSignature",
+    "Client",
+    "ClientConfig",
+    "CosignerError",
+    "EnclaveRefused",
+    "HostError",
+    "ProtocolError",
+    "ShareStore",
+    "SolanaSignature",
+    "StoreError",
+    "Wallet",
+]

@@ -1,0 +1,5 @@
+"""The ``cosigner`` command."""
+
+from .main import main
+
+__all__ = ["main"]

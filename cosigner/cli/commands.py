@@ -1,0 +1,141 @@
+"""The commands: read inputs, call the SDK, describe the result."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protocol.envelope.errors import CosignerError, Culprit
+
+from .. import demo as demonstration  # noqa: TID252
+from ..client import AsyncClient, Wallet  # noqa: TID252
+from ..config import DEFAULT_PATH, PATH_VARIABLE, ClientConfig  # noqa: TID252
+from ..store import ShareStore, StoredWallet  # noqa: TID252
+from . import describe
+from .inputs import psbt_from, read_file, solana_message_from, unlock_store
+
+if TYPE_CHECKING:
+    from .output import Output
+
+
+async def attest(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner attest``."""
+    async with AsyncClient(ClientConfig.load(options.config)) as client:
+        with output.step("Asking the enclave for its attestation"):
+            verified = await client.attest()
+    data, lines = describe.attestation(verified)
+    output.result(data, lines)
+
+
+async def wallet_create(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner wallet create``."""
+    settings = ClientConfig.load(options.config)
+    with output.step("Unlocking the share store"):
+        store = unlock_store(_store_directory(options), options.passphrase_file, create=True)
+    async with AsyncClient(settings, store) as client:
+        with output.step("Generating the key with the enclave"):
+            wallet = await client.create_wallet(options.chain, options.network)
+    data, lines = describe.wallet(wallet)
+    output.result(data, ["Created.", *lines])
+
+
+async def wallet_list(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner wallet list``."""
+    directory = _store_directory(options)
+    if options.resume and any(entry.pending for entry in ShareStore.wallets(directory)):
+        await _resume(options, output, directory)
+    found = ShareStore.wallets(directory)
+    data, lines = describe.wallet_table(found)
+    output.result(data, lines)
+
+
+async def _resume(options: argparse.Namespace, output: Output, directory: Path) -> None:
+    store = unlock_store(directory, options.passphrase_file, create=False)
+    async with AsyncClient(ClientConfig.load(options.config), store) as client:
+        for entry in ShareStore.wallets(directory):
+            if entry.pending:
+                with output.step(f"Settling {entry.info.wallet_id}"):
+                    await client.resume_wallet(entry.info.wallet_id)
+
+
+async def wallet_show(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner wallet show``."""
+    local = _stored(options).info
+    async with AsyncClient(ClientConfig.load(options.config)) as client:
+        with output.step("Asking the enclave for the wallet"):
+            remote = await client.enclave_wallet(local.wallet_id)
+    here = Wallet.of(local)
+    if remote.epoch < here.epoch:
+        raise CosignerError(
+            "epoch_stale",
+            f"The enclave has epoch {remote.epoch} of this wallet, but this device knows epoch {here.epoch}: "
+            "its storage was rolled back.",
+            culprit=Culprit.STORAGE,
+        )
+    if remote.epoch == here.epoch and remote != here:
+        raise CosignerError(
+            "wallet_mismatch", "The enclave describes another wallet under this id.", culprit=Culprit.STORAGE
+        )
+    data, lines = describe.wallet(here)
+    output.result(
+        data | {"enclave_epoch": remote.epoch}, [*lines, f"in the enclave    epoch {remote.epoch}, agrees"]
+    )
+
+
+async def sign_solana(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner sign solana``."""
+    settings = ClientConfig.load(options.config)
+    message = solana_message_from(read_file(options.file))
+    with output.step("Unlocking the share store"):
+        store = unlock_store(_store_directory(options), options.passphrase_file, create=False)
+    async with AsyncClient(settings, store) as client:
+        with output.step("Signing with the enclave"):
+            signed = await client.sign_solana(options.wallet, message)
+    data, lines = describe.solana_signature(signed)
+    output.result(data, lines)
+
+
+async def sign_bitcoin(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner sign bitcoin``."""
+    settings = ClientConfig.load(options.config)
+    psbt = psbt_from(read_file(options.file))
+    with output.step("Unlocking the share store"):
+        store = unlock_store(_store_directory(options), options.passphrase_file, create=False)
+    async with AsyncClient(settings, store) as client:
+        with output.step("Signing with the enclave"):
+            signed = await client.sign_bitcoin(options.wallet, psbt)
+    if options.out is not None:
+        try:
+            options.out.write_bytes(signed.psbt)
+        except OSError as error:
+            raise CosignerError(
+                "output_unwritable", f"Cannot write {options.out}: {error.strerror}.", culprit=Culprit.CLIENT
+            ) from None
+    data, lines = describe.bitcoin_signature(signed)
+    output.result(data, lines)
+
+
+async def demo(_: argparse.Namespace, output: Output) -> None:
+    """``cosigner demo``."""
+    report = await demonstration.run(output.step)
+    output.result(report, demonstration.describe(report))
+
+
+def _store_directory(options: argparse.Namespace) -> Path:
+    if options.store is not None:
+        return Path(options.store)
+    settings = options.config or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+    return Path(settings).parent / "shares"
+
+
+def _stored(options: argparse.Namespace) -> StoredWallet:
+    for entry in ShareStore.wallets(_store_directory(options)):
+        if entry.info.wallet_id == options.wallet and not entry.pending:
+            return entry
+    raise CosignerError(
+        "wallet_missing",
+        f"This device holds no share of wallet {options.wallet}. `cosigner wallet list` shows those it holds.",
+        culprit=Culprit.CLIENT,
+    )

@@ -1,0 +1,128 @@
+"""Results for people and for programs: each function returns the JSON object and the lines."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+from ..client import Wallet  # noqa: TID252
+
+if TYPE_CHECKING:
+    from attestation import VerifiedAttestation
+
+    from ..client import BitcoinSignature, SolanaSignature  # noqa: TID252
+    from ..store import StoredWallet  # noqa: TID252
+
+Described = tuple[dict[str, object], list[str]]
+
+
+def attestation(verified: VerifiedAttestation) -> Described:
+    """A verified attestation; PCRs that are all zero are left out of the lines."""
+    pcrs = {str(index): value.hex() for index, value in sorted(verified.pcrs.items())}
+    data: dict[str, object] = {
+        "verified": True,
+        "module_id": verified.module_id,
+        "pcrs": pcrs,
+        "root_sha256": verified.root_sha256,
+        "age_s": round(verified.age_s, 3),
+    }
+    lines = [
+        f"The enclave is attested: {verified.module_id}",
+        f"root              {verified.root_sha256}",
+        f"age               {verified.age_s:.1f} s",
+        *(f"PCR{index:<14} {value}" for index, value in pcrs.items() if value.strip("0")),
+    ]
+    return data, lines
+
+
+def wallet(entry: Wallet) -> Described:
+    """A wallet's public facts."""
+    data: dict[str, object] = {
+        "wallet_id": entry.wallet_id,
+        "suite": entry.suite,
+        "chain": entry.chain,
+        "network": entry.network,
+        "address": entry.address,
+        "public_key": entry.public_key.hex(),
+        "epoch": entry.epoch,
+    }
+    chain = f"{entry.chain} {entry.network}".rstrip()
+    lines = [
+        f"wallet            {entry.wallet_id}",
+        f"chain             {chain} ({entry.suite})",
+        f"address           {entry.address}",
+        f"public key        {entry.public_key.hex()}",
+        f"epoch             {entry.epoch}",
+    ]
+    return data, lines
+
+
+def wallet_table(entries: list[StoredWallet]) -> Described:
+    """All wallets of a device."""
+    described = [(Wallet.of(entry.info), entry.pending) for entry in entries]
+    data: dict[str, object] = {
+        "wallets": [
+            {**wallet(entry)[0], "status": "pending" if pending else "active"} for entry, pending in described
+        ]
+    }
+    if not described:
+        return data, ["No wallets here yet. Create one: cosigner wallet create --chain solana"]
+    lines = [
+        f"{entry.wallet_id}  {entry.chain:<8} {'pending' if pending else entry.address}"
+        for entry, pending in described
+    ]
+    if any(pending for _, pending in described):
+        lines.append(
+            "Pending wallets were interrupted while being created; `cosigner wallet list --resume` settles them."
+        )
+    return data, lines
+
+
+def solana_signature(signed: SolanaSignature) -> Described:
+    """A signed Solana message."""
+    transaction = base64.b64encode(signed.transaction).decode() if signed.transaction else None
+    data: dict[str, object] = {
+        "signature": signed.signature.hex(),
+        "transaction": transaction,
+        "summary": jsonable(signed.summary),
+    }
+    lines = [
+        *_summary_lines(signed.summary),
+        f"signature         {signed.signature.hex()}",
+        f"transaction       {transaction or 'needs signatures of others'}",
+    ]
+    return data, lines
+
+
+def bitcoin_signature(signed: BitcoinSignature) -> Described:
+    """A signed PSBT."""
+    data: dict[str, object] = {
+        "psbt": base64.b64encode(signed.psbt).decode(),
+        "transaction": signed.transaction.hex() if signed.transaction else None,
+        "signatures": {str(index): value.hex() for index, value in signed.signatures.items()},
+        "summary": jsonable(signed.summary),
+    }
+    lines = [
+        *_summary_lines(signed.summary),
+        f"psbt              {data['psbt']}",
+        f"transaction       {data['transaction'] or 'needs signatures of others'}",
+    ]
+    return data, lines
+
+
+def jsonable(value: object) -> object:
+    """Bytes as hexadecimal text, all the way down."""
+    match value:
+        case bytes():
+            return value.hex()
+        case dict():
+            return {str(name): jsonable(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [jsonable(inner) for inner in value]
+        case _:
+            return value
+
+
+def _summary_lines(summary: dict[str, object]) -> list[str]:
+    return [f"{name:<17} {json.dumps(jsonable(value))}" for name, value in summary.items()]

@@ -1,0 +1,100 @@
+"""What commands read: passphrases (never from arguments or the environment) and payload files."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import getpass
+import sys
+from pathlib import Path
+from typing import Final
+
+from protocol.envelope.errors import CosignerError, Culprit
+
+from ..errors import StoreError  # noqa: TID252
+from ..store import ShareStore  # noqa: TID252
+
+_MAX_INPUT: Final = 1 << 20
+_PSBT_MAGIC: Final = b"psbt\xff"
+
+
+def unlock_store(directory: Path, passphrase_file: Path | None, *, create: bool) -> ShareStore:
+    """Unlock the share store, or make it if ``create`` and there is none.
+
+    :raises StoreError: see :class:`cosigner.store.ShareStore`; ``passphrase_missing``.
+    """
+    new = not ShareStore.exists(directory)
+    if new and create:
+        return ShareStore.create(directory, _passphrase(passphrase_file, directory, new=True))
+    if new:
+        raise StoreError(
+            "store_missing",
+            f"There is no share store in {directory}. Create a wallet first: cosigner wallet create.",
+        )
+    return ShareStore.unlock(directory, _passphrase(passphrase_file, directory, new=False))
+
+
+def _passphrase(file: Path | None, directory: Path, *, new: bool) -> bytes:
+    if file is not None:
+        return read_file(file).rstrip(b"\r\n")
+    if not sys.stdin.isatty():
+        raise StoreError(
+            "passphrase_missing",
+            "There is no terminal to ask for the passphrase; name a file that holds it with --passphrase-file.",
+        )
+    first = getpass.getpass(f"{'New passphrase' if new else 'Passphrase'} for the shares in {directory}: ")
+    if new and getpass.getpass("The same again: ") != first:
+        raise StoreError("passphrase_mismatch", "The two passphrases differ; nothing was created.")
+    return first.encode()
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file, or standard input for ``-``; at most 1 MiB.
+
+    :raises CosignerError: ``input_unreadable``, ``input_too_large``.
+    """
+    try:
+        if str(path) == "-":
+            content = sys.stdin.buffer.read(_MAX_INPUT + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(_MAX_INPUT + 1)
+    except OSError as error:
+        raise CosignerError(
+            "input_unreadable", f"Cannot read {path}: {error.strerror}.", culprit=Culprit.CLIENT
+        ) from None
+    if len(content) > _MAX_INPUT:
+        raise CosignerError("input_too_large", f"{path} is larger than 1 MiB.", culprit=Culprit.CLIENT)
+    return content
+
+
+def psbt_from(content: bytes) -> bytes:
+    """A PSBT as binary, from binary or base64 text.
+
+    :raises CosignerError: ``input_malformed``.
+    """
+    return content if content.startswith(_PSBT_MAGIC) else _base64(content, "a PSBT, binary or base64")
+
+
+def solana_message_from(content: bytes) -> bytes:
+    """A serialized Solana message, from base64 text, hexadecimal text, or binary.
+
+    :raises CosignerError: ``input_malformed``.
+    """
+    text = content.strip()
+    try:
+        return bytes.fromhex(text.decode("ascii"))
+    except (UnicodeDecodeError, ValueError):
+        pass
+    try:
+        text.decode("ascii")
+    except UnicodeDecodeError:
+        return content
+    return _base64(content, "a Solana message: base64, hexadecimal or binary")
+
+
+def _base64(content: bytes, what: str) -> bytes:
+    try:
+        return base64.b64decode(b"".join(content.split()), validate=True)
+    except binascii.Error:
+        raise CosignerError("input_malformed", f"The input is not {what}.", culprit=Culprit.CLIENT) from None

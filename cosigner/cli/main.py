@@ -1,0 +1,160 @@
+"""Arguments, exit codes, and nothing else: 0 done, 1 refused (with a stable code), 2 wrong usage, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protocol.chains import CHAINS
+from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from threshold import PayloadError, ThresholdError
+
+from .. import config  # noqa: TID252
+from . import commands
+from .output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    output = Output(as_json=options.json)
+    try:
+        asyncio.run(options.run(options, output))
+    except CosignerError as error:
+        output.error(error)
+        return 1
+    except PayloadError as error:
+        output.error(CosignerError(error.code, str(error), culprit=Culprit.CLIENT))
+        return 1
+    except ThresholdError as error:
+        output.error(
+            CosignerError(error.code, str(error), culprit=Culprit.ENCLAVE, reaction=Reaction(error.reaction))
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cosigner",
+        description="Wallets whose key is shared between this device and an attested AWS Nitro enclave.",
+        epilog="Start a mock stack with `make stack`; then `cosigner attest` and `cosigner wallet create --chain solana`.",
+    )
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    everywhere = _common()
+
+    attest = subparsers.add_parser(
+        "attest",
+        parents=[everywhere],
+        help="verify the enclave",
+        description="Fetch the enclave's attestation document, verify it under the trust policy, and show it.",
+    )
+    attest.set_defaults(run=commands.attest)
+
+    wallet = subparsers.add_parser("wallet", help="create, list and show wallets")
+    wallets = wallet.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    unlocking = _unlocking()
+    create = wallets.add_parser(
+        "create",
+        parents=[everywhere, unlocking],
+        help="create a wallet",
+        description="Create a 2-of-2 wallet by distributed key generation with the enclave.",
+    )
+    create.add_argument(
+        "--chain", required=True, choices=sorted(CHAINS), help="the chain to make a wallet for"
+    )
+    create.add_argument("--network", help="Bitcoin only: mainnet (default), testnet, signet or regtest")
+    create.set_defaults(run=commands.wallet_create)
+    listing = wallets.add_parser(
+        "list",
+        parents=[everywhere, unlocking],
+        help="list the wallets of this device",
+        description="List the wallets whose shares this device holds. Needs no passphrase unless --resume is given.",
+    )
+    listing.add_argument(
+        "--resume",
+        action="store_true",
+        help="settle wallets whose creation was interrupted, with the enclave",
+    )
+    listing.set_defaults(run=commands.wallet_list)
+    show = wallets.add_parser(
+        "show",
+        parents=[everywhere],
+        help="show a wallet, here and in the enclave",
+        description="Show a wallet as this device and the enclave have it, and whether the two agree.",
+    )
+    show.add_argument("wallet", metavar="ID", help="the wallet's id")
+    show.set_defaults(run=commands.wallet_show)
+
+    sign = subparsers.add_parser("sign", help="sign a transaction together with the enclave")
+    signs = sign.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    solana = signs.add_parser(
+        "solana",
+        parents=[everywhere, unlocking],
+        help="sign a Solana message",
+        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary.",
+    )
+    solana.set_defaults(run=commands.sign_solana)
+    bitcoin = signs.add_parser(
+        "bitcoin",
+        parents=[everywhere, unlocking],
+        help="sign a PSBT",
+        description="Sign every Taproot key-path input of a PSBT (version 0, binary or base64) that belongs to the wallet.",
+    )
+    bitcoin.add_argument("--out", type=Path, metavar="FILE", help="write the signed PSBT (binary) to FILE")
+    bitcoin.set_defaults(run=commands.sign_bitcoin)
+    for command in (solana, bitcoin):
+        command.add_argument("--wallet", required=True, metavar="ID", help="the wallet's id")
+        command.add_argument("file", type=Path, metavar="FILE", help="what to sign; - is standard input")
+
+    demo = subparsers.add_parser(
+        "demo",
+        help="run the whole way once against a mock stack of its own",
+        description="Start a mock stack in a temporary directory, verify its attestation, create a wallet for every suite, sign a "
+        "real transaction with each, have independent libraries check the signatures, and stop the stack.",
+    )
+    demo.add_argument("--json", action="store_true", help="print one JSON object")
+    demo.set_defaults(run=commands.demo)
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"client configuration (default: ${config.PATH_VARIABLE}, else {config.DEFAULT_PATH})",
+    )
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="where the shares are (default: `shares` beside the configuration)",
+    )
+    return parser
+
+
+def _unlocking() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="file that holds the passphrase of the share store (default: ask on the terminal)",
+    )
+    return parser

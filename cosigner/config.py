@@ -1,0 +1,111 @@
+"""What a client must know before it talks to anybody: where the host is, and what it accepts as its enclave."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from attestation import TrustPolicy
+from protocol.channel import EnvironmentId
+from protocol.envelope.errors import Culprit
+
+from .errors import CosignerError
+
+DEFAULT_PATH: Final = Path(".cosigner/client.json")
+PATH_VARIABLE: Final = "COSIGNER_CONFIG"
+
+_Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Hex48 = Annotated[str, Meta(pattern=r"^[0-9a-f]{96}\Z")]
+_PcrIndex = Annotated[str, Meta(pattern=r"^([0-9]|[12][0-9]|3[01])\Z")]
+REQUIRED_PCRS: Final = frozenset({"0", "1", "2", "16"})
+
+
+class TrustFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The ``trust`` part: which enclaves this client talks to.
+
+    :ivar roots: SHA-256 fingerprints of accepted attestation roots (production: only that of AWS).
+    :ivar pcrs: accepted values for each pinned PCR; 0, 1, 2 and 16 must be pinned.
+    :ivar max_age_s: how old a document may be when a session opens, in seconds.
+    """
+
+    roots: Annotated[list[_Hex32], Meta(min_length=1)]
+    pcrs: dict[_PcrIndex, Annotated[list[_Hex48], Meta(min_length=1)]]
+    max_age_s: Annotated[int, Meta(ge=1, le=3600)] = 300
+
+
+class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The form of ``client.json``."""
+
+    api_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z")]
+    environment: EnvironmentId
+    trust: TrustFile
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """A checked configuration."""
+
+    api_url: str
+    environment: str
+    policy: TrustPolicy
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> ClientConfig:
+        """Read ``path``, or ``$COSIGNER_CONFIG``, or ``.cosigner/client.json``.
+
+        :raises CosignerError: ``config_missing``, ``config_invalid``.
+        """
+        path = path or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise CosignerError(
+                "config_missing",
+                f"Cannot read the client configuration {path} ({error.strerror}). Start a stack with `make stack`, "
+                f"or name the file with --config or ${PATH_VARIABLE}.",
+                culprit=Culprit.CLIENT,
+            ) from None
+        try:
+            return cls.from_file(msgspec.json.decode(raw, type=ConfigFile, strict=True))
+        except msgspec.MsgspecError as error:
+            raise CosignerError(
+                "config_invalid",
+                f"The client configuration {path} is not valid: {error}",
+                culprit=Culprit.CLIENT,
+            ) from None
+
+    @classmethod
+    def from_file(cls, parsed: ConfigFile) -> ClientConfig:
+        """Check what the form alone does not say.
+
+        :raises CosignerError: ``config_invalid``.
+        """
+        missing = REQUIRED_PCRS - parsed.trust.pcrs.keys()
+        if missing:
+            raise CosignerError(
+                "config_invalid",
+                f"The trust policy must pin PCR {', '.join(sorted(missing, key=int))} as well: "
+                "0, 1 and 2 are the enclave's image, 16 is its manifest.",
+                culprit=Culprit.CLIENT,
+            )
+        policy = TrustPolicy(
+            roots=frozenset(parsed.trust.roots),
+            pcrs={
+                int(index): frozenset(bytes.fromhex(value) for value in values)
+                for index, values in parsed.trust.pcrs.items()
+            },
+            max_age=timedelta(seconds=parsed.trust.max_age_s),
+        )
+        return cls(api_url=parsed.api_url.rstrip("/"), environment=parsed.environment, policy=policy)
+
+
+def dump(config: ConfigFile) -> str:
+    """The JSON text of a configuration."""
+    return json.dumps(msgspec.to_builtins(config), indent=2) + "\n"

@@ -1,0 +1,57 @@
+"""The client's errors.
+
+All are :class:`protocol.envelope.errors.CosignerError`: ``code`` (stable), ``message`` (for a person), ``culprit``, ``reaction``.
+
+::
+
+    CosignerError
+    ├── ProtocolError        bytes of the wrong form
+    ├── AttestationRefused   the enclave did not prove what it runs; nothing was sent to it
+    ├── HostError            the host or the network failed, or answered nonsense
+    ├── EnclaveRefused       the enclave answered, over the encrypted channel, that it will not do this
+    └── StoreError           the local share store
+"""
+
+from __future__ import annotations
+
+from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
+
+__all__ = [
+    "AttestationRefused",
+    "CosignerError",
+    "EnclaveRefused",
+    "HostError",
+    "ProtocolError",
+    "StoreError",
+]
+
+
+class AttestationRefused(CosignerError):  # noqa: N818  (reads as what happened)
+    """The attestation document does not satisfy the trust policy. The client fails closed: there is no fallback.
+
+    :ivar step: the number and name of the failing step of ``attestation/README.md``.
+    """
+
+    def __init__(self, code: str, message: str, *, step: str) -> None:
+        super().__init__(code, message, culprit=Culprit.ENCLAVE, reaction=Reaction.ABORT)
+        self.step = step
+
+
+class HostError(CosignerError):
+    """The host, or the way to it."""
+
+    def __init__(
+        self, code: str, message: str, *, culprit: Culprit = Culprit.HOST, reaction: Reaction = Reaction.RETRY
+    ) -> None:
+        super().__init__(code, message, culprit=culprit, reaction=reaction)
+
+
+class EnclaveRefused(CosignerError):  # noqa: N818
+    """A fault that the enclave sealed for this client."""
+
+
+class StoreError(CosignerError):
+    """The local share store."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message, culprit=Culprit.CLIENT, reaction=Reaction.ABORT)

@@ -1,0 +1,148 @@
+"""Making a wallet: distributed key generation with the enclave, crash-safe on the client's side.
+
+The client's share is on disk, as *pending*, before the message is sent on whose receipt the enclave stores its own. So there is no
+moment at which the enclave has a wallet whose other share could be lost. :func:`resume` settles what a crash left pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+from protocol.binding import dkg_context
+from protocol.chains import chain_for, default_network
+from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from protocol.messages import (
+    CLIENT_PARTY,
+    ENCLAVE_PARTY,
+    BeginDkg,
+    DkgBegun,
+    FinishDkg,
+    GetWallet,
+    WalletInfo,
+    WalletReply,
+)
+from threshold import dkg_start
+
+from .errors import EnclaveRefused
+
+if TYPE_CHECKING:
+    from .session import Session, SessionKeeper
+    from .store import ShareStore
+
+_THRESHOLD, _PARTIES = 2, 2
+_FIRST_EPOCH = 1
+
+
+async def create(
+    keeper: SessionKeeper, store: ShareStore, environment: str, *, chain: str, network: str | None = None
+) -> WalletInfo:
+    """Create a wallet for ``chain``; returns when both shares are durably stored.
+
+    :raises CosignerError: ``chain_unsupported``, ``network_unsupported``; whatever host or enclave refused. Where the outcome is not
+        known, the pending share is kept and :func:`resume` can settle it.
+    """
+    network = default_network(chain) if network is None else network
+    known = chain_for(chain, network)
+
+    async def ceremony(session: Session) -> WalletInfo:
+        wallet_id = str(uuid.uuid4())
+        context = dkg_context(
+            transcript=session.transcript,
+            environment=environment,
+            wallet_id=wallet_id,
+            suite=known.suite,
+            chain=chain,
+            network=network,
+        )
+        round1, message1 = dkg_start(known.suite, CLIENT_PARTY, _THRESHOLD, _PARTIES, context)
+        begun = await session.call(
+            BeginDkg(
+                wallet_id=wallet_id,
+                suite=known.suite,
+                chain=chain,
+                network=network,
+                threshold=_THRESHOLD,
+                parties=_PARTIES,
+                message1=message1,
+            ),
+            DkgBegun,
+        )
+        round2, messages2 = round1.advance({ENCLAVE_PARTY: begun.message1})
+        round3, confirmation = round2.advance({ENCLAVE_PARTY: begun.message2})
+        wallet = WalletInfo(
+            wallet_id=wallet_id,
+            share_set_id=wallet_id,
+            suite=known.suite,
+            chain=chain,
+            network=network,
+            epoch=_FIRST_EPOCH,
+            threshold=_THRESHOLD,
+            parties=_PARTIES,
+            public_key=round3.group_public_key,
+        )
+        await asyncio.to_thread(store.save_pending, environment, round3, wallet)
+        try:
+            reply = await session.call(
+                FinishDkg(wallet_id=wallet_id, message2=messages2[ENCLAVE_PARTY], confirmation=confirmation),
+                WalletReply,
+            )
+        except EnclaveRefused:
+            await asyncio.to_thread(store.discard_pending, wallet_id)
+            raise
+        except CosignerError as error:
+            # The enclave may or may not have stored its share. Ask, rather than begin again.
+            return await _ask(keeper, store, wallet, cause=error)
+        await _settle(store, wallet, reply)
+        return wallet
+
+    return await keeper.run(ceremony)
+
+
+async def resume(keeper: SessionKeeper, store: ShareStore, wallet: WalletInfo) -> WalletInfo | None:
+    """Settle a pending wallet: active if the enclave has it, discarded (``None``) if it never stored it.
+
+    :raises CosignerError: the enclave could not be asked; the wallet stays pending.
+    :raises ThresholdError: ``confirmation_mismatch``: the enclave saw another transcript; the wallet stays pending.
+    """
+    try:
+        return await _ask(keeper, store, wallet, cause=None)
+    except EnclaveRefused as error:
+        if error.code != "wallet_unknown":
+            raise
+        await asyncio.to_thread(store.discard_pending, wallet.wallet_id)
+        return None
+
+
+async def _ask(
+    keeper: SessionKeeper, store: ShareStore, wallet: WalletInfo, *, cause: CosignerError | None
+) -> WalletInfo:
+    async def ask(session: Session) -> WalletReply:
+        return await session.call(GetWallet(wallet.wallet_id), WalletReply)
+
+    try:
+        reply = await keeper.run(ask)
+    except CosignerError as error:
+        if cause is None:
+            raise
+        raise CosignerError(
+            "wallet_pending",
+            f"It is not known whether the enclave stored wallet {wallet.wallet_id} ({cause.message}). The share is kept; "
+            "`cosigner wallet list --resume` settles it.",
+            culprit=error.culprit,
+            reaction=Reaction.RETRY,
+        ) from error
+    await _settle(store, wallet, reply)
+    return wallet
+
+
+async def _settle(store: ShareStore, ours: WalletInfo, theirs: WalletReply) -> None:
+    """Make the pending share active if the enclave confirmed the same transcript and the same wallet."""
+    if ours != theirs.wallet:
+        raise CosignerError(
+            "wallet_mismatch",
+            "The enclave stored another wallet under this id than the one that was generated; the share stays pending.",
+            culprit=Culprit.ENCLAVE,
+        )
+    await asyncio.to_thread(store.activate, ours.wallet_id, {ENCLAVE_PARTY: theirs.confirmation})

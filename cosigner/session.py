@@ -1,0 +1,200 @@
+"""Attested sessions: verify the enclave, open a channel to exactly what was verified, exchange sealed records."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from attestation import AttestationError
+from attestation.errors import STEPS
+from attestation.verify import verify
+from protocol.binding import AttestedKeys
+from protocol.channel import ClientHandshake, channel_key_hash
+from protocol.envelope import cbor
+from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
+from protocol.envelope.messages import Fault
+from protocol.messages import Answer, Call
+
+from .errors import AttestationRefused, EnclaveRefused, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from attestation import TrustPolicy, VerifiedAttestation
+    from protocol.channel import Channel
+    from protocol.messages import Reply, Request
+
+    from .transport import Transport
+
+T = TypeVar("T")
+
+_NONCE_LENGTH: Final = 32
+_MARGIN: Final = 30.0  # seconds before a session's end at which it is no longer used
+_REOPEN: Final = frozenset(
+    {
+        "session_unknown",
+        "channel_key_unknown",
+        "record_rejected",
+        "hello_rejected",
+        "channel_exhausted",
+    }
+)  # what a new session to a freshly attested enclave can cure
+
+
+@dataclass(frozen=True)
+class AttestedEnclave:
+    """An enclave whose document satisfied the trust policy, with the channel key that the document vouches for.
+
+    Only :func:`attest` makes these, and channels are opened to nothing else.
+    """
+
+    attestation: VerifiedAttestation
+    channel_key: bytes
+
+
+async def attest(transport: Transport, policy: TrustPolicy) -> AttestedEnclave:
+    """Fetch and verify a fresh attestation document.
+
+    :raises AttestationRefused: the document does not satisfy ``policy``, or does not vouch for the channel key.
+    :raises HostError: no document was to be had.
+    """
+    nonce = os.urandom(_NONCE_LENGTH)
+    document, channel_key = await transport.attestation(nonce)
+    try:
+        verified = verify(document, policy=policy, at=datetime.now(UTC), nonce=nonce)
+    except AttestationError as error:
+        raise AttestationRefused(
+            f"attestation_{error.code}",
+            f"The enclave's attestation was refused: {error.message}. Nothing was sent to it.",
+            step=f"{error.step}: {STEPS[error.step]}",
+        ) from None
+    try:
+        keys = AttestedKeys.decode(verified.user_data or b"")
+    except ProtocolError:
+        raise AttestationRefused(
+            "attestation_keys_malformed",
+            "The enclave's attestation does not name its channel key in the form this client knows.",
+            step="13: channel key",
+        ) from None
+    if keys.channel_key != channel_key_hash(channel_key):
+        raise AttestationRefused(
+            "attestation_channel_key_mismatch",
+            "The host handed out a channel key that the enclave's attestation does not vouch for.",
+            step="13: channel key",
+        )
+    return AttestedEnclave(verified, channel_key)
+
+
+class Session:
+    """An open channel. Calls are sent one after another: records have a strict order."""
+
+    def __init__(self, transport: Transport, channel: Channel, enclave: AttestedEnclave) -> None:
+        self._transport = transport
+        self._channel = channel
+        self._lock = asyncio.Lock()
+        self._deadline = time.monotonic() + channel.lifetime - _MARGIN
+        self._broken = False
+        self.enclave = enclave
+        self.transcript: Final = channel.transcript
+
+    @classmethod
+    async def open(cls, transport: Transport, enclave: AttestedEnclave, environment: str) -> Session:
+        """Handshake with a verified enclave.
+
+        :raises CosignerError: ``hello_rejected``, ``channel_key_unknown``, ``environment_unknown``, or a failure of the host.
+        """
+        handshake = ClientHandshake(enclave.channel_key, environment)
+        answer = await transport.open_session(handshake.hello)
+        return cls(transport, handshake.finish(answer), enclave)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another call may be made."""
+        return not self._broken and time.monotonic() < self._deadline
+
+    async def call(self, request: Request, kind: type[T]) -> T:
+        """Send a request; return its reply, which must be of type ``kind``.
+
+        :raises EnclaveRefused: the enclave's sealed refusal.
+        :raises CosignerError: anything else; the session is not usable afterwards.
+        """
+        async with self._lock:
+            if self._broken:
+                raise _lost()
+            self._broken = True  # until the answer is opened, nobody knows where the counters are
+            record = self._channel.seal(cbor.encode(Call(request)))
+            answer = await self._transport.record(self._channel.session_id, record)
+            plaintext = self._channel.open(answer)
+            self._broken = False
+        reply: Reply = cbor.decode(plaintext, Answer, culprit=Culprit.ENCLAVE).reply
+        if isinstance(reply, Fault):
+            raise EnclaveRefused(reply.code, reply.message, culprit=reply.culprit, reaction=reply.reaction)
+        if not isinstance(reply, kind):
+            raise ProtocolError(
+                "reply_unexpected",
+                "The enclave answered another question than was asked.",
+                culprit=Culprit.ENCLAVE,
+            )
+        return reply
+
+
+class SessionKeeper:
+    """Keeps one session open, and replaces it when it is lost.
+
+    The attestation is verified anew for every session, unless ``reuse`` seconds have not passed since the last verification.
+    """
+
+    def __init__(
+        self, transport: Transport, policy: TrustPolicy, environment: str, *, reuse: float = 60.0
+    ) -> None:
+        self._transport = transport
+        self._policy = policy
+        self._environment = environment
+        self._reuse = reuse
+        self._enclave: AttestedEnclave | None = None
+        self._verified_at = float("-inf")
+        self._session: Session | None = None
+        self._opening = asyncio.Lock()
+
+    async def enclave(self, *, fresh: bool = False) -> AttestedEnclave:
+        """The verified enclave; verified again when that is too long ago, or when ``fresh``."""
+        now = time.monotonic()
+        if fresh or self._enclave is None or now - self._verified_at > self._reuse:
+            self._enclave = await attest(self._transport, self._policy)
+            self._verified_at = now
+        return self._enclave
+
+    async def session(self) -> Session:
+        """The open session, opened now if need be."""
+        async with self._opening:
+            if self._session is None or not self._session.usable:
+                self._session = await Session.open(self._transport, await self.enclave(), self._environment)
+            return self._session
+
+    async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
+        """Run ``operation`` in a session; once more in a new one if the session was lost on the way.
+
+        The operation must build its one-shot states inside, so that a second run uses none of the first.
+        """
+        try:
+            return await operation(await self.session())
+        except EnclaveRefused:
+            raise
+        except CosignerError as error:
+            if error.code not in _REOPEN:
+                raise
+        self.forget()
+        return await operation(await self.session())
+
+    def forget(self) -> None:
+        """Drop the session and the verified enclave; both are renewed at the next use."""
+        self._session = None
+        self._enclave = None
+
+
+def _lost() -> HostError:
+    return HostError("session_unknown", "The session was lost; a new one must be opened.")

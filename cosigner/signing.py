@@ -1,0 +1,79 @@
+"""Co-signing: the client works out what is signed from the payload itself, and verifies the signature before returning it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from protocol.envelope.errors import CosignerError, Culprit
+from protocol.messages import ENCLAVE_PARTY, PsbtPayload, Sign, Signed, SolanaPayload
+from threshold import frost_begin, verify_signature
+from threshold.tasks import SigningTask, psbt_task, solana_task
+
+if TYPE_CHECKING:
+    from protocol.messages import Payload, WalletInfo
+    from threshold import KeyShare
+
+    from .session import Session, SessionKeeper
+
+
+@dataclass(frozen=True)
+class CoSigned:
+    """Signatures over one payload.
+
+    :ivar signatures: 64 bytes each, in the order of ``task.digests``; verified under the wallet's key.
+    """
+
+    task: SigningTask
+    signatures: list[bytes]
+
+
+async def cosign(keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, payload: Payload) -> CoSigned:
+    """Sign ``payload`` together with the enclave.
+
+    :raises PayloadError: the payload is not well formed, or asks for nothing of this wallet.
+    :raises CosignerError: the enclave or the host refused; ``digest_mismatch`` when the enclave understood another thing.
+    :raises ThresholdError: the enclave's answer does not make a signature; it names the enclave.
+    """
+    task = interpret(payload, wallet)
+
+    async def ceremony(session: Session) -> list[bytes]:
+        nonces, commitments = frost_begin(share, len(task.digests))
+        signed = await session.call(
+            Sign(wallet_id=wallet.wallet_id, epoch=wallet.epoch, payload=payload, commitments=commitments),
+            Signed,
+        )
+        if signed.digests != task.digests:
+            raise CosignerError(
+                "digest_mismatch",
+                "The enclave would sign something else than this payload; nothing was signed.",
+                culprit=Culprit.ENCLAVE,
+            )
+        return nonces.finish(
+            share, task.digests, {ENCLAVE_PARTY: (signed.commitments, signed.shares)}, task.tweaks
+        )
+
+    signatures = await keeper.run(ceremony)
+    tweaks = task.tweaks or [None] * len(task.digests)
+    for digest, signature, tweak in zip(task.digests, signatures, tweaks, strict=True):
+        verify_signature(wallet.suite, wallet.public_key, digest, signature, tweak)
+    return CoSigned(task, signatures)
+
+
+def interpret(payload: Payload, wallet: WalletInfo) -> SigningTask:
+    """What ``payload`` asks of ``wallet``.
+
+    :raises CosignerError: ``payload_wrong_chain``.
+    :raises PayloadError: see :mod:`threshold.tasks`.
+    """
+    match payload, wallet.chain:
+        case SolanaPayload(message=message), "solana":
+            return solana_task(message, wallet.public_key)
+        case PsbtPayload(psbt=psbt), "bitcoin":
+            return psbt_task(psbt, wallet.public_key, wallet.network)
+        case _:
+            raise CosignerError(
+                "payload_wrong_chain",
+                f"This is a wallet for {wallet.chain}; it cannot sign such a payload.",
+                culprit=Culprit.CLIENT,
+            )

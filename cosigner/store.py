@@ -1,0 +1,267 @@
+"""The user's shares at rest: one file for each wallet, sealed under a passphrase (``docs/spec/seal.md`` §4).
+
+A directory holds ``store.cbor`` (Argon2id parameters, RFC 9106, and a check value) and for each wallet ``ID.share``. A share that the
+enclave has not yet confirmed lies in ``ID.pending``; ``ID.share`` is written in full before ``ID.pending`` goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from protocol.channel import EnvironmentId
+from protocol.envelope import cbor
+from protocol.envelope.errors import Culprit, ProtocolError
+from protocol.messages import CLIENT_PARTY, PartyId, WalletInfo
+from threshold import SealingKey, ThresholdError
+
+from .errors import StoreError
+
+if TYPE_CHECKING:
+    from threshold import DkgRound3, KeyShare
+
+_F = TypeVar("_F")
+
+_MAX_FILE: Final = 64 << 10
+_CHECK: Final = b"cosigner/store-check/v1"
+_SALT_LENGTH: Final = 16
+
+
+class KdfParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Argon2id parameters; the defaults are RFC 9106 §4's second recommendation."""
+
+    salt: Annotated[bytes, Meta(min_length=_SALT_LENGTH, max_length=_SALT_LENGTH)]
+    algorithm: Annotated[str, Meta(pattern=r"^argon2id\Z")] = "argon2id"
+    memory_kib: Annotated[int, Meta(ge=19 << 10, le=1 << 20)] = 64 << 10
+    iterations: Annotated[int, Meta(ge=1, le=16)] = 3
+    parallelism: Annotated[int, Meta(ge=1, le=16)] = 4
+
+    def derive(self, passphrase: bytes) -> SealingKey:
+        return SealingKey.from_passphrase(
+            passphrase, self.salt, self.memory_kib, self.iterations, self.parallelism
+        )
+
+
+class StoreFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``store.cbor``."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    kdf: KdfParameters
+    check: Annotated[bytes, Meta(max_length=256)]
+
+
+class ShareHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the seal of a share file is bound to."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    environment: EnvironmentId
+    party: PartyId
+    wallet: WalletInfo
+
+
+class ShareFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``ID.share`` and ``ID.pending``."""
+
+    header: ShareHeader
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=16384)]
+
+
+@dataclass(frozen=True)
+class StoredWallet:
+    """A wallet of the store; nothing secret."""
+
+    environment: str
+    info: WalletInfo
+    pending: bool
+
+
+class ShareStore:
+    """An unlocked share store."""
+
+    def __init__(self, directory: Path, key: SealingKey) -> None:
+        self._directory = directory
+        self._key = key
+
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        """Whether a store was made there."""
+        return (directory / "store.cbor").exists()
+
+    @classmethod
+    def create(cls, directory: Path, passphrase: bytes) -> ShareStore:
+        """Make a new store, readable by its owner only.
+
+        :raises StoreError: ``store_exists``, ``passphrase_empty``, ``store_unwritable``.
+        """
+        if not passphrase:
+            raise StoreError("passphrase_empty", "An empty passphrase protects nothing.")
+        if cls.exists(directory):
+            raise StoreError("store_exists", f"{directory} holds a share store already.")
+        kdf = KdfParameters(salt=os.urandom(_SALT_LENGTH))
+        key = kdf.derive(passphrase)
+        check = key.seal_bytes(_CHECK, cbor.encode(kdf))
+        with _writing(directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(directory / "store.cbor", cbor.encode(StoreFile(version=1, kdf=kdf, check=check)))
+        return cls(directory, key)
+
+    @classmethod
+    def unlock(cls, directory: Path, passphrase: bytes) -> ShareStore:
+        """Open an existing store.
+
+        :raises StoreError: ``store_missing``, ``store_malformed``, ``passphrase_wrong``.
+        """
+        parsed = _read(directory / "store.cbor", StoreFile, missing="store_missing")
+        key = parsed.kdf.derive(passphrase)
+        try:
+            key.open_bytes(parsed.check, cbor.encode(parsed.kdf))
+        except ThresholdError:
+            raise StoreError("passphrase_wrong", f"The passphrase does not open {directory}.") from None
+        return cls(directory, key)
+
+    @staticmethod
+    def wallets(directory: Path) -> list[StoredWallet]:
+        """The wallets of a store, by their unsealed headers; needs no passphrase.
+
+        :raises StoreError: ``store_malformed``.
+        """
+        active = {path.stem: path for path in directory.glob("*.share")}
+        # A crash between writing ID.share and removing ID.pending leaves both; the share counts.
+        pending = {path.stem: path for path in directory.glob("*.pending") if path.stem not in active}
+        found = []
+        for path in sorted([*active.values(), *pending.values()]):
+            header = _read(path, ShareFile, missing="wallet_missing").header
+            found.append(StoredWallet(header.environment, header.wallet, path.suffix == ".pending"))
+        return found
+
+    def save_pending(self, environment: str, state: DkgRound3, wallet: WalletInfo) -> None:
+        """Store durably what becomes the share once the enclave has confirmed the transcript.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        header = ShareHeader(version=1, environment=environment, party=CLIENT_PARTY, wallet=wallet)
+        sealed = self._key.seal_unconfirmed(state, cbor.encode(header))
+        self._save(header, sealed, "pending")
+
+    def pending(self, wallet_id: str) -> StoredWallet:
+        """The public facts of a pending wallet.
+
+        :raises StoreError: ``wallet_missing``, ``store_malformed``.
+        """
+        header = _read(self._path(wallet_id, "pending"), ShareFile, missing="wallet_missing").header
+        return StoredWallet(header.environment, header.wallet, pending=True)
+
+    def activate(self, wallet_id: str, confirmations: dict[int, bytes]) -> None:
+        """The other parties confirmed: the pending share counts from now on.
+
+        :raises StoreError: ``wallet_missing``, ``store_malformed``, ``share_rejected``, ``store_unwritable``.
+        :raises ThresholdError: ``confirmation_mismatch``.
+        """
+        stored = _read(self._path(wallet_id, "pending"), ShareFile, missing="wallet_missing")
+        associated = cbor.encode(stored.header)
+        try:
+            state = self._key.open_unconfirmed(stored.sealed, associated)
+        except ThresholdError:
+            raise _share_rejected(wallet_id) from None
+        share = state.confirm(confirmations)
+        self._save(stored.header, self._key.seal_share(share, associated), "share")
+        self.discard_pending(wallet_id)
+
+    def discard_pending(self, wallet_id: str) -> None:
+        """The enclave never stored its share: this one is worthless."""
+        with _writing(self._directory), contextlib.suppress(FileNotFoundError):
+            self._path(wallet_id, "pending").unlink()
+            _sync(self._directory)
+
+    def load(self, wallet_id: str) -> tuple[KeyShare, StoredWallet]:
+        """Open the share of a wallet.
+
+        :raises StoreError: ``wallet_missing``, ``store_malformed``, ``share_rejected``.
+        """
+        stored = _read(self._path(wallet_id, "share"), ShareFile, missing="wallet_missing")
+        header = stored.header
+        try:
+            share = self._key.open_share(stored.sealed, cbor.encode(header))
+        except ThresholdError:
+            raise _share_rejected(wallet_id) from None
+        facts = (share.suite, share.identifier, share.epoch, share.group_public_key, wallet_id)
+        wallet = header.wallet
+        if facts != (wallet.suite, CLIENT_PARTY, wallet.epoch, wallet.public_key, wallet.wallet_id):
+            raise _share_rejected(wallet_id)
+        return share, StoredWallet(header.environment, wallet, pending=False)
+
+    def _save(self, header: ShareHeader, sealed: bytes, kind: str) -> None:
+        with _writing(self._directory):
+            _write(
+                self._path(header.wallet.wallet_id, kind),
+                cbor.encode(ShareFile(header=header, sealed=sealed)),
+            )
+
+    def _path(self, wallet_id: str, kind: str) -> Path:
+        return self._directory / f"{wallet_id}.{kind}"
+
+
+def _share_rejected(wallet_id: str) -> StoreError:
+    return StoreError(
+        "share_rejected",
+        f"The file of wallet {wallet_id} was altered, or belongs to another wallet or store.",
+    )
+
+
+def _read(path: Path, kind: type[_F], *, missing: str) -> _F:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise StoreError(
+            missing,
+            f"There is no {path.name} in {path.parent}."
+            + (" Create a wallet first: cosigner wallet create." if missing == "store_missing" else ""),
+        ) from None
+    except OSError as error:
+        raise StoreError("store_unreadable", f"Cannot read {path}: {error.strerror}.") from None
+    try:
+        return cbor.decode(raw, kind, limit=_MAX_FILE, culprit=Culprit.CLIENT)
+    except ProtocolError:
+        raise StoreError(
+            "store_malformed", f"{path} is damaged, or was written by another version."
+        ) from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write durably and atomically: a crash leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError("store_unwritable", f"Cannot write in {directory}: {error.strerror}.") from None

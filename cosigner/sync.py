@@ -1,0 +1,61 @@
+"""A synchronous face of :class:`cosigner.client.AsyncClient`, for scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+from .client import AsyncClient
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from attestation import VerifiedAttestation
+
+    from .client import BitcoinSignature, SolanaSignature, Wallet
+    from .config import ClientConfig
+    from .store import ShareStore
+
+
+class Client:
+    """Runs an :class:`AsyncClient` on an event loop of its own. Use it as a context manager, from one thread.
+
+    Every method is the one of :class:`AsyncClient` with the same name.
+    """
+
+    def __init__(self, config: ClientConfig, store: ShareStore | None = None) -> None:
+        self._runner = asyncio.Runner()
+        self._client = AsyncClient(config, store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._runner.run(self._client.__aexit__(kind, error, trace))
+        finally:
+            self._runner.close()
+
+    def attest(self) -> VerifiedAttestation:
+        return self._runner.run(self._client.attest())
+
+    def create_wallet(self, chain: str, network: str | None = None) -> Wallet:
+        return self._runner.run(self._client.create_wallet(chain, network))
+
+    def resume_wallet(self, wallet_id: str) -> Wallet | None:
+        return self._runner.run(self._client.resume_wallet(wallet_id))
+
+    def enclave_wallet(self, wallet_id: str) -> Wallet:
+        return self._runner.run(self._client.enclave_wallet(wallet_id))
+
+    def sign_solana(
+        self, wallet_id: str, message: bytes, *, other_signatures: dict[bytes, bytes] | None = None
+    ) -> SolanaSignature:
+        return self._runner.run(
+            self._client.sign_solana(wallet_id, message, other_signatures=other_signatures)
+        )
+
+    def sign_bitcoin(self, wallet_id: str, psbt: bytes) -> BitcoinSignature:
+        return self._runner.run(self._client.sign_bitcoin(wallet_id, psbt))

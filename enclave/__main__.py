@@ -1,0 +1,6 @@
+"""``python -m enclave``: the production enclave. It starts only where there is an NSM device."""
+
+from .main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Puts the rooms of the enclave together. Composition roots (``main``, and the simulator's) choose the parts that touch the world."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import log
+from .boot import Boot
+from .credentials import Credentials
+from .identity import Identity
+from .keys import data_key
+from .kms import AttestedKms
+from .server import Server
+from .sessions import Sessions
+from .storage import HostStorage
+from .tunnel import Tunnel
+from .vault import Vault
+
+if TYPE_CHECKING:
+    from protocol.envelope.address import Address
+
+    from .manifest import Manifest
+    from .nsm import Nsm
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What touches the world outside.
+
+    :ivar nsm: the Nitro Secure Module.
+    :ivar listen: where the host connects to.
+    :ivar storage: the host's storage port.
+    :ivar tunnel: the host's tunnel port.
+    """
+
+    nsm: Nsm
+    listen: Address
+    storage: Address
+    tunnel: Address
+
+
+async def run(parts: Parts, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set."""
+    credentials = Credentials()
+    storage = HostStorage(parts.storage)
+    tunnel = Tunnel(parts.tunnel)
+    vaults: dict[str, Vault] = {}
+
+    async def release_keys(manifest: Manifest) -> None:
+        kms = AttestedKms(
+            region=manifest.kms.region,
+            host=manifest.kms.host,
+            port=manifest.kms.port,
+            ca_pem=manifest.kms.ca_pem or None,
+            dial=tunnel.dial,
+            credentials=credentials.current,
+            nsm=parts.nsm,
+        )
+        released = {}
+        for environment in manifest.environments:
+            released[environment.id] = Vault(
+                environment=environment.id,
+                key_arn=environment.kms_key_arn,
+                sealing_key=await data_key(environment, kms=kms, storage=storage),
+                storage=storage,
+            )
+        vaults.update(released)
+
+    server = Server(
+        boot=Boot(parts.nsm, release_keys),
+        identity=Identity(parts.nsm),
+        sessions=Sessions(),
+        credentials=credentials,
+        vaults=vaults,
+    )
+    connections: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            connections.add(task)
+            task.add_done_callback(connections.discard)
+        await server.serve(reader, writer)
+
+    listener = await parts.listen.listen(connected)
+    log.event("listening")
+    try:
+        await stop.wait()
+    finally:
+        listener.close()
+        for task in connections:
+            task.cancel()
+        await storage.close()

@@ -1,0 +1,135 @@
+"""Boot phases: which requests are legal when. Whatever is not in the table is refused.
+
+::
+
+    awaiting_manifest ── Provision ──▶ awaiting_keys ── data keys released by KMS ──▶ ready
+            └──────────────── a measurement that fails ──▶ halted (for ever) ◀────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from protocol.envelope.messages import (
+    Attest,
+    LinkRequest,
+    OpenSession,
+    Provision,
+    Record,
+    Status,
+    UpdateCredentials,
+)
+
+from . import log, manifest
+from .nsm import NsmError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .nsm import Nsm
+
+PCR_COUNT: Final = 32
+
+
+class Phase(StrEnum):
+    """Where the enclave is in its boot."""
+
+    AWAITING_MANIFEST = "awaiting_manifest"
+    AWAITING_KEYS = "awaiting_keys"
+    READY = "ready"
+    HALTED = "halted"
+
+
+LEGAL: Final[dict[Phase, frozenset[type[LinkRequest]]]] = {
+    Phase.AWAITING_MANIFEST: frozenset({Status, Provision}),
+    Phase.AWAITING_KEYS: frozenset({Status, Provision, UpdateCredentials, Attest}),
+    Phase.READY: frozenset({Status, UpdateCredentials, Attest, OpenSession, Record}),
+    Phase.HALTED: frozenset({Status}),
+}
+
+
+class Boot:
+    """The phase, and the transitions between phases.
+
+    :param release_keys: gets the data keys of every environment of a manifest; called until it succeeds once.
+    """
+
+    def __init__(self, nsm: Nsm, release_keys: Callable[[manifest.Manifest], Awaitable[None]]) -> None:
+        self._nsm = nsm
+        self._release_keys = release_keys
+        self._measured: bytes | None = None
+        self._provisioning = asyncio.Lock()
+        self.phase = Phase.AWAITING_MANIFEST
+        self.reason = ""
+
+    def require_legal(self, request: LinkRequest) -> None:
+        """Refuse what the table does not allow.
+
+        :raises CosignerError: ``phase_illegal``.
+        """
+        if type(request) not in LEGAL[self.phase]:
+            raise CosignerError(
+                "phase_illegal",
+                f"The enclave does not serve this request while it is {self.phase.value.replace('_', ' ')}."
+                + (f" {self.reason}" if self.reason else ""),
+                culprit=Culprit.HOST if self.phase is not Phase.HALTED else Culprit.ENCLAVE,
+                reaction=Reaction.BURN if self.phase is Phase.HALTED else Reaction.RETRY,
+            )
+
+    async def provision(self, raw: bytes) -> None:
+        """Measure the manifest (once) and get the data keys. May be repeated with the same manifest while keys are missing.
+
+        :raises CosignerError: ``manifest_invalid``, ``manifest_already_measured``, ``measurement_failed``, or what KMS and
+            storage answered.
+        """
+        async with self._provisioning:
+            if self.phase is Phase.AWAITING_MANIFEST:
+                parsed = manifest.parse(raw)
+                await self._measure(raw)
+            elif self.phase is Phase.AWAITING_KEYS and raw == self._measured:
+                parsed = manifest.parse(raw)
+            else:
+                raise CosignerError(
+                    "manifest_already_measured",
+                    "This enclave was provisioned already; a restart is the only way to another manifest.",
+                    culprit=Culprit.HOST,
+                )
+            try:
+                await self._release_keys(parsed)
+            except Exception as error:
+                self.reason = f"Data keys were not released: {error}"
+                raise
+            self._enter(Phase.READY, "")
+
+    async def _measure(self, raw: bytes) -> None:
+        """Extend PCR16, lock every PCR, read PCR16 back; anything unexpected halts the enclave for ever."""
+        try:
+            await asyncio.to_thread(self._extend_and_lock, raw)
+        except (NsmError, _MeasurementError) as error:
+            self._enter(Phase.HALTED, "Measuring the manifest failed.")
+            raise CosignerError(
+                "measurement_failed",
+                f"The manifest could not be measured ({error}); the enclave must be restarted.",
+                culprit=Culprit.ENCLAVE,
+                reaction=Reaction.BURN,
+            ) from None
+        self._measured = raw
+        self._enter(Phase.AWAITING_KEYS, "")
+
+    def _extend_and_lock(self, raw: bytes) -> None:
+        self._nsm.extend_pcr(manifest.MANIFEST_PCR, manifest.measurement_input(raw))
+        self._nsm.lock_pcrs(PCR_COUNT)
+        if self._nsm.describe_pcr(manifest.MANIFEST_PCR) != (True, manifest.expected_pcr(raw)):
+            msg = "PCR16 does not hold the manifest's measurement"
+            raise _MeasurementError(msg)
+
+    def _enter(self, phase: Phase, reason: str) -> None:
+        self.phase, self.reason = phase, reason
+        log.event("phase", phase=phase.value)
+
+
+class _MeasurementError(Exception):
+    """PCR16 is not what it must be."""

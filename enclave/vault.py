@@ -1,0 +1,163 @@
+"""Sealed shares in untrusted storage.
+
+A stored record is a public header and a sealed share whose associated data is that header, so that a record is of use only for the
+environment, wallet, share set, party, suite, epoch and KMS key that it was made for (``docs/spec/seal.md``).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from protocol.channel import EnvironmentId
+from protocol.envelope import cbor
+from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from protocol.envelope.limits import MAX_STORED_VALUE
+from protocol.messages import ENCLAVE_PARTY, Hash, PartyId, WalletInfo
+from threshold import ThresholdError
+
+from .storage import Storage, StorageConflictError
+
+if TYPE_CHECKING:
+    from threshold import KeyShare, SealingKey
+
+_REMEMBERED: Final = 100_000  # wallets whose newest epoch is kept in memory
+
+
+class ShareHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The public half of a stored share, and the associated data of its seal.
+
+    :ivar confirmation: what this enclave's party confirmed of the ceremony's transcript; lets a client settle a ceremony whose last
+        answer it lost.
+    """
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    environment: EnvironmentId
+    key_arn: str
+    party: PartyId
+    wallet: WalletInfo
+    confirmation: Hash
+
+
+class StoredShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What storage holds for a share."""
+
+    header: ShareHeader
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=16384)]
+
+
+class Vault:
+    """Seals, stores, fetches and opens the enclave's shares of one environment."""
+
+    def __init__(self, *, environment: str, key_arn: str, sealing_key: SealingKey, storage: Storage) -> None:
+        self._environment = environment
+        self._key_arn = key_arn
+        self._sealing_key = sealing_key
+        self._storage = storage
+        self._newest: OrderedDict[str, int] = OrderedDict()
+
+    async def create(self, share: KeyShare, wallet: WalletInfo, confirmation: bytes) -> None:
+        """Seal and store the first epoch of a wallet; when this returns, the host has acknowledged a durable write.
+
+        :raises CosignerError: ``wallet_exists``, ``storage_unavailable``.
+        """
+        header = ShareHeader(
+            version=1,
+            environment=self._environment,
+            key_arn=self._key_arn,
+            party=ENCLAVE_PARTY,
+            wallet=wallet,
+            confirmation=confirmation,
+        )
+        sealed = self._sealing_key.seal_share(share, cbor.encode(header))
+        value = cbor.encode(StoredShare(header=header, sealed=sealed))
+        try:
+            await self._storage.put(self._key(wallet.wallet_id), value, expected=0, epoch=wallet.epoch)
+        except StorageConflictError:
+            raise CosignerError(
+                "wallet_exists", "A wallet with this id exists already.", culprit=Culprit.CLIENT
+            ) from None
+        self._remember(wallet.wallet_id, wallet.epoch)
+
+    async def header(self, wallet_id: str) -> ShareHeader:
+        """The public half of a stored share; the seal is verified first.
+
+        :raises CosignerError: as :meth:`load`.
+        """
+        return (await self._open(wallet_id))[1]
+
+    async def load(self, wallet_id: str, epoch: int) -> tuple[KeyShare, WalletInfo]:
+        """Fetch and open the share of a wallet at exactly ``epoch``.
+
+        :raises CosignerError: ``wallet_unknown``, ``sealed_record_rejected``, ``epoch_stale`` (storage serves an older epoch than
+            it must have), ``epoch_superseded`` (the client does not know the newest epoch), ``storage_unavailable``.
+        """
+        share, header = await self._open(wallet_id)
+        wallet = header.wallet
+        if wallet.epoch < epoch:
+            raise _stale()
+        if wallet.epoch > epoch:
+            raise CosignerError(
+                "epoch_superseded",
+                f"The wallet's shares are at epoch {wallet.epoch}; the share of epoch {epoch} is no longer valid.",
+                culprit=Culprit.CLIENT,
+            )
+        return share, wallet
+
+    async def _open(self, wallet_id: str) -> tuple[KeyShare, ShareHeader]:
+        found = await self._storage.get(self._key(wallet_id))
+        if found is None:
+            if wallet_id in self._newest:
+                raise _stale()
+            raise CosignerError(
+                "wallet_unknown",
+                "The enclave's storage has no such wallet in this environment.",
+                culprit=Culprit.CLIENT,
+            )
+        stored = cbor.decode(found.value, StoredShare, limit=MAX_STORED_VALUE, culprit=Culprit.STORAGE)
+        header = stored.header
+        expected = (self._environment, self._key_arn, ENCLAVE_PARTY, wallet_id)
+        if (header.environment, header.key_arn, header.party, header.wallet.wallet_id) != expected:
+            raise _rejected("it was sealed for another wallet, party or environment")
+        try:
+            share = self._sealing_key.open_share(stored.sealed, cbor.encode(header))
+        except ThresholdError:
+            raise _rejected("its seal does not verify") from None
+        wallet = header.wallet
+        sealed_facts = (share.suite, share.identifier, share.epoch, share.group_public_key)
+        if sealed_facts != (wallet.suite, ENCLAVE_PARTY, wallet.epoch, wallet.public_key):
+            raise _rejected("its header contradicts the sealed share")
+        if wallet.epoch < self._newest.get(wallet_id, 0):
+            raise _stale()
+        self._remember(wallet_id, wallet.epoch)
+        return share, header
+
+    def _key(self, wallet_id: str) -> str:
+        """The first share set of a wallet carries the wallet's own id."""
+        return f"environments/{self._environment}/wallets/{wallet_id}/{wallet_id}"
+
+    def _remember(self, wallet_id: str, epoch: int) -> None:
+        self._newest[wallet_id] = epoch
+        self._newest.move_to_end(wallet_id)
+        if len(self._newest) > _REMEMBERED:
+            self._newest.popitem(last=False)
+
+
+def _rejected(why: str) -> CosignerError:
+    return CosignerError(
+        "sealed_record_rejected",
+        f"The stored record of this wallet was not accepted: {why}.",
+        culprit=Culprit.STORAGE,
+    )
+
+
+def _stale() -> CosignerError:
+    return CosignerError(
+        "epoch_stale",
+        "The host's storage serves an older state of this wallet than it must have.",
+        culprit=Culprit.STORAGE,
+        reaction=Reaction.RETRY,
+    )

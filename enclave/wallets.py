@@ -1,0 +1,95 @@
+"""Key generation between a client and the enclave, and reading wallets (``docs/spec/wire.md`` §6).
+
+Two round trips: the client's first message is answered with the enclave's first and second; the client's second message and
+transcript hash are answered once the enclave's share is sealed and durably stored. The client stores its own share before it sends
+that second message, so that no crash can leave a usable wallet with only one share.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protocol.binding import dkg_context
+from protocol.chains import chain_for
+from protocol.envelope.errors import CosignerError, Culprit
+from protocol.messages import (
+    CLIENT_PARTY,
+    ENCLAVE_PARTY,
+    BeginDkg,
+    DkgBegun,
+    FinishDkg,
+    GetWallet,
+    WalletInfo,
+    WalletReply,
+)
+from threshold import dkg_start
+
+from .sessions import Ceremony
+from .work import compute
+
+if TYPE_CHECKING:
+    from .sessions import Session
+    from .vault import Vault
+
+_PARTY_SET = (2, 2)  # threshold, parties
+
+
+async def begin_dkg(session: Session, request: BeginDkg) -> DkgBegun:
+    """Take the client's first message; answer with the enclave's first and second.
+
+    :raises CosignerError: ``chain_unsupported``, ``network_unsupported``, ``party_set_unsupported``.
+    :raises ThresholdError: the client's message is not valid.
+    """
+    chain_for(request.chain, request.network, suite=request.suite)
+    if (request.threshold, request.parties) != _PARTY_SET:
+        raise CosignerError(
+            "party_set_unsupported", "Wallets are made with 2 of 2 shares.", culprit=Culprit.CLIENT
+        )
+    context = dkg_context(
+        transcript=session.channel.transcript,
+        environment=session.environment,
+        wallet_id=request.wallet_id,
+        suite=request.suite,
+        chain=request.chain,
+        network=request.network,
+    )
+    round1, message1 = await compute(
+        dkg_start, request.suite, ENCLAVE_PARTY, request.threshold, request.parties, context
+    )
+    round2, messages2 = await compute(round1.advance, {CLIENT_PARTY: request.message1})
+    session.put_ceremony(request.wallet_id, Ceremony(request, round2))
+    return DkgBegun(message1=message1, message2=messages2[CLIENT_PARTY])
+
+
+async def finish_dkg(session: Session, vault: Vault, request: FinishDkg) -> WalletReply:
+    """Take the client's second message and transcript hash; store the enclave's share.
+
+    :raises CosignerError: ``ceremony_unknown``, ``wallet_exists``, ``storage_unavailable``.
+    :raises ThresholdError: the client's message or its transcript hash is not right.
+    """
+    ceremony = session.take_ceremony(request.wallet_id)
+    begun = ceremony.request
+    round3, confirmation = await compute(ceremony.state.advance, {CLIENT_PARTY: request.message2})
+    share = await compute(round3.confirm, {CLIENT_PARTY: request.confirmation})
+    wallet = WalletInfo(
+        wallet_id=request.wallet_id,
+        share_set_id=request.wallet_id,
+        suite=share.suite,
+        chain=begun.chain,
+        network=begun.network,
+        epoch=share.epoch,
+        threshold=share.min_signers,
+        parties=share.max_signers,
+        public_key=share.group_public_key,
+    )
+    await vault.create(share, wallet, confirmation)
+    return WalletReply(wallet, confirmation)
+
+
+async def get_wallet(vault: Vault, request: GetWallet) -> WalletReply:
+    """The public facts of a wallet.
+
+    :raises CosignerError: as :meth:`enclave.vault.Vault.header`.
+    """
+    header = await vault.header(request.wallet_id)
+    return WalletReply(header.wallet, header.confirmation)

@@ -1,0 +1,217 @@
+"""The configuration file: strict JSON, no defaults that open anything.
+
+Secrets are not in it: credentials come from a file of their own or from AWS's chain on the instance.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from protocol.envelope.address import VMADDR_CID_ANY, Address
+from protocol.envelope.errors import Culprit
+from protocol.envelope.limits import MAX_HTTP_BODY
+from protocol.envelope.messages import HostName, Port
+
+from .errors import HostError
+
+MAX_CONFIG: Final = 256 << 10  # bytes
+
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Count = Annotated[int, Meta(ge=1, le=65536)]
+PathText = Annotated[str, Meta(pattern=r"^/[^\x00]*\Z")]
+AddressText = Annotated[str, Meta(pattern=r"^(vsock|unix|tcp):[^\x00]+\Z")]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class EnclaveSection(_Section, frozen=True):
+    """Where the enclave listens, and the command that starts it (null: somebody else does)."""
+
+    address: AddressText
+    command: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)] | None = None
+
+
+class PortsSection(_Section, frozen=True):
+    """Where the enclave reaches this host."""
+
+    storage: AddressText
+    tunnel: AddressText
+
+
+class StorageSection(_Section, frozen=True):
+    sqlite: PathText
+
+
+class Destination(_Section, frozen=True):
+    """A place to which the enclave may open a tunnel; ``dial`` goes elsewhere under that name."""
+
+    host: HostName
+    port: Port
+    dial: AddressText | None = None
+
+
+class TunnelSection(_Section, frozen=True):
+    allow: Annotated[list[Destination], Meta(max_length=64)]
+
+
+class FileCredentials(_Section, frozen=True, tag_field="source", tag="file"):
+    """Credentials in a file of the form that AWS's ``credential_process`` prints."""
+
+    path: PathText
+
+
+class InstanceCredentials(_Section, frozen=True, tag_field="source", tag="aws"):
+    """Credentials by botocore's ordinary chain, the instance's role included."""
+
+
+class Limits(_Section, frozen=True):
+    """Bounds on what clients and the enclave may have under way.
+
+    :ivar requests_per_second: for one client address, null for no such limit (behind a proxy all clients share one address).
+    :ivar burst: requests that one client address may send at once before that rate holds.
+    :ivar concurrency: requests at the enclave at once; more are answered ``host_busy``.
+    :ivar body_bytes: request bodies held in memory, all together.
+    """
+
+    requests_per_second: Annotated[float, Meta(gt=0)] | None = None
+    burst: Count = 64
+    concurrency: Count = 128
+    connections: Count = 1024
+    body_bytes: Annotated[int, Meta(ge=MAX_HTTP_BODY)] = 64 << 20
+    tunnels: Count = 64
+    storage_connections: Count = 64
+
+
+class Timing(_Section, frozen=True):
+    """Seconds.
+
+    :ivar header: until a request's headers are complete; :ivar body: until its body is.
+    :ivar keep_alive: that an idle client connection stays open.
+    :ivar request: until the enclave must have answered; :ivar provision: likewise for provisioning, which asks KMS.
+    :ivar status: between two questions for the enclave's status; :ivar credentials: between two looks for newer credentials.
+    :ivar start: until a started enclave must listen; :ivar stop: between SIGTERM and SIGKILL.
+    :ivar backoff: before the first restart or second attempt to provision, doubling up to :ivar backoff_max:, and starting over
+        once the enclave was ready for :ivar stable: seconds.
+    """
+
+    header: Seconds = 10
+    body: Seconds = 10
+    keep_alive: Seconds = 75
+    request: Seconds = 30
+    provision: Seconds = 60
+    status: Seconds = 5
+    credentials: Seconds = 30
+    start: Seconds = 60
+    stop: Seconds = 10
+    backoff: Seconds = 0.5
+    backoff_max: Seconds = 60
+    stable: Seconds = 30
+    tunnel_open: Seconds = 5
+    tunnel_connect: Seconds = 10
+    tunnel_idle: Seconds = 300
+
+
+class Config(_Section, frozen=True):
+    """The whole configuration."""
+
+    listen: AddressText
+    enclave: EnclaveSection
+    ports: PortsSection
+    storage: StorageSection
+    tunnel: TunnelSection
+    manifest: PathText
+    credentials: FileCredentials | InstanceCredentials
+    limits: Limits = Limits()
+    timing: Timing = Timing()
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file.
+
+    :raises HostError: ``config_unreadable`` or ``config_invalid``; the message names the field.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG + 1)
+    except OSError as error:
+        raise HostError(
+            "config_unreadable",
+            f"Cannot read the configuration {path}: {error.strerror}.",
+            culprit=Culprit.HOST,
+        ) from None
+    return parse(raw)
+
+
+def parse(raw: bytes) -> Config:
+    """Check a configuration.
+
+    :raises HostError: ``config_invalid``; the message names the field and what it must be.
+    """
+    if len(raw) > MAX_CONFIG:
+        raise _invalid("", f"the file has more than {MAX_CONFIG} bytes")
+    try:
+        config = msgspec.json.decode(raw, type=Config, strict=True)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        text, _, field = str(error).partition(" - at `$")
+        raise _invalid(field.rstrip("`").lstrip("."), text) from None
+    _check_addresses(config)
+    _check_destinations(config.tunnel.allow)
+    return config
+
+
+def _check_addresses(config: Config) -> None:
+    fields = {
+        "listen": (config.listen, {"tcp", "unix"}),
+        "enclave.address": (config.enclave.address, {"vsock", "unix", "tcp"}),
+        "ports.storage": (config.ports.storage, {"vsock", "unix", "tcp"}),
+        "ports.tunnel": (config.ports.tunnel, {"vsock", "unix", "tcp"}),
+    }
+    fields.update(
+        {
+            f"tunnel.allow[{index}].dial": (entry.dial, {"unix", "tcp"})
+            for index, entry in enumerate(config.tunnel.allow)
+            if entry.dial is not None
+        }
+    )
+    for field, (text, schemes) in fields.items():
+        try:
+            address = Address.parse(text)
+        except ValueError as error:
+            raise _invalid(field, str(error)) from None
+        if address.scheme not in schemes or not 0 <= address.port <= VMADDR_CID_ANY:
+            raise _invalid(field, f"{text!r} must be one of {', '.join(sorted(schemes))}")
+        if address.scheme == "tcp" and address.port > 65535:  # noqa: PLR2004  (TCP's ports have 16 bits)
+            raise _invalid(field, f"{text!r} has no TCP port; use a number below 65536")
+    own = [config.listen, config.enclave.address, config.ports.storage, config.ports.tunnel]
+    if len(set(own)) < len(own):
+        raise _invalid(
+            "ports", "listen, enclave.address, ports.storage and ports.tunnel must all be different"
+        )
+
+
+def _check_destinations(allow: list[Destination]) -> None:
+    seen: set[tuple[str, int]] = set()
+    for index, entry in enumerate(allow):
+        field = f"tunnel.allow[{index}]"
+        if (entry.host, entry.port) in seen:
+            raise _invalid(field, f"{entry.host}:{entry.port} stands there twice; keep one")
+        seen.add((entry.host, entry.port))
+        try:
+            ipaddress.ip_address(entry.host)
+        except ValueError:
+            continue
+        raise _invalid(f"{field}.host", "give the name that the enclave's TLS will check, not an IP address")
+
+
+def _invalid(field: str, reason: str) -> HostError:
+    where = f"field {field!r}: " if field else ""
+    return HostError(
+        "config_invalid", f"The configuration is not valid: {where}{reason}.", culprit=Culprit.HOST
+    )

@@ -1,0 +1,36 @@
+//! `threshold._native`: the threshold core and the payload parsers for Python.
+//!
+//! Arguments are checked and copied while attached to the interpreter; every computation runs detached from it.
+//! Handles are frozen, hold their one-shot states behind a mutex, and cannot be printed, compared, hashed, copied
+//! or pickled.
+
+mod args;
+mod dkg;
+mod errors;
+mod handle;
+mod keys;
+mod payload;
+mod sign;
+
+/// The Python module.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::dkg::{DkgRound1, DkgRound2, DkgRound3, dkg_start};
+    #[pymodule_export]
+    use crate::keys::{KeyShare, SealingKey};
+    #[pymodule_export]
+    use crate::payload::{
+        bitcoin_address, psbt_finalize, psbt_inspect, solana_address, solana_assemble, solana_inspect,
+    };
+    #[pymodule_export]
+    use crate::sign::{SigningNonces, frost_begin, frost_respond, verify_signature};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        module.add("ThresholdError", py.get_type::<crate::errors::ThresholdError>())?;
+        module.add("PayloadError", py.get_type::<crate::errors::PayloadError>())
+    }
+}

@@ -1,0 +1,14 @@
+//! What is signed, parsed from the transaction itself: Solana messages and Bitcoin PSBTs.
+//!
+//! The signer never takes a digest on trust: it computes what the signature covers from the payload, and reports
+//! what the payload does. Everything is bounded before it is parsed, and what was parsed encodes to the same
+//! bytes again (for PSBTs: the same entries, in whatever order within a map), so that nobody else can read the
+//! payload differently.
+
+#![forbid(unsafe_code)]
+
+pub mod bitcoin;
+mod error;
+pub mod solana;
+
+pub use error::{Code, Error, Result};

@@ -1,0 +1,18 @@
+"""Every size and count limit of the wire, in bytes unless the name says otherwise (``docs/spec/wire.md``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_FRAME: Final = 1 << 20  # one link, storage or tunnel frame
+MAX_RECORD: Final = MAX_FRAME - 1024  # one channel record, leaving room for its envelope
+MAX_HELLO: Final = 64 << 10  # client hello and enclave hello
+MAX_DEPTH: Final = 16  # nesting of CBOR containers
+MAX_MANIFEST: Final = 64 << 10
+MAX_STORED_VALUE: Final = 64 << 10
+MAX_STORAGE_KEY: Final = 256
+MAX_LIST: Final = 1000  # keys in one storage listing
+MAX_HTTP_BODY: Final = MAX_FRAME
+MIN_NONCE: Final = 16  # attestation nonce
+MAX_NONCE: Final = 64
+SESSION_ID_LENGTH: Final = 16

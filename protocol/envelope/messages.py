@@ -1,0 +1,232 @@
+"""Messages between host and enclave: the link, the storage port and the tunnel port (``docs/spec/wire.md``)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from .errors import CosignerError, Culprit, Reaction
+from .limits import (
+    MAX_HELLO,
+    MAX_LIST,
+    MAX_MANIFEST,
+    MAX_NONCE,
+    MAX_RECORD,
+    MAX_STORAGE_KEY,
+    MAX_STORED_VALUE,
+    MIN_NONCE,
+    SESSION_ID_LENGTH,
+)
+
+Nonce = Annotated[bytes, Meta(min_length=MIN_NONCE, max_length=MAX_NONCE)]
+SessionId = Annotated[bytes, Meta(min_length=SESSION_ID_LENGTH, max_length=SESSION_ID_LENGTH)]
+Hello = Annotated[bytes, Meta(min_length=1, max_length=MAX_HELLO)]
+RecordBytes = Annotated[bytes, Meta(min_length=1, max_length=MAX_RECORD)]
+Epoch = Annotated[int, Meta(ge=1, lt=1 << 32)]
+ExpectedEpoch = Annotated[int, Meta(ge=0, lt=1 << 32)]  # 0: the key must not exist
+StorageKey = Annotated[
+    str, Meta(max_length=MAX_STORAGE_KEY, pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*\Z")
+]
+StoragePrefix = Annotated[str, Meta(max_length=MAX_STORAGE_KEY, pattern=r"^([a-z0-9][a-z0-9_-]*/)*\Z")]
+StoredValue = Annotated[bytes, Meta(min_length=1, max_length=MAX_STORED_VALUE)]
+Code = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
+ShortText = Annotated[str, Meta(max_length=1024)]
+FrameId = Annotated[int, Meta(ge=0, lt=1 << 32)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+HostName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Base of every message; on the wire a CBOR map whose ``kind`` names the type."""
+
+
+class Fault(Message, frozen=True, tag="fault"):
+    """An error as it crosses a process boundary."""
+
+    code: Code
+    message: ShortText
+    culprit: Culprit
+    reaction: Reaction
+
+    @classmethod
+    def of(cls, error: CosignerError) -> Fault:
+        return cls(
+            code=error.code, message=error.message[:1024], culprit=error.culprit, reaction=error.reaction
+        )
+
+    def error(self) -> CosignerError:
+        return CosignerError(self.code, self.message, culprit=self.culprit, reaction=self.reaction)
+
+
+# --- link: host asks, enclave answers --------------------------------------------------------------------------------------
+
+
+class AwsCredentials(Message, frozen=True, tag="aws_credentials"):
+    """Credentials of the parent instance's role. The enclave never logs them."""
+
+    access_key_id: Annotated[str, Meta(min_length=1, max_length=128)]
+    secret_access_key: Annotated[str, Meta(min_length=1, max_length=256)]
+    session_token: Annotated[str, Meta(max_length=4096)]  # empty for long-term credentials
+
+    def __repr__(self) -> str:
+        return "<AwsCredentials redacted>"
+
+
+class Attest(Message, frozen=True, tag="attest"):
+    """Ask for an attestation document over the caller's nonce."""
+
+    nonce: Nonce
+
+
+class OpenSession(Message, frozen=True, tag="open_session"):
+    """Forward a client hello."""
+
+    hello: Hello
+
+
+class Record(Message, frozen=True, tag="record"):
+    """Forward one sealed record of a session."""
+
+    session_id: SessionId
+    record: RecordBytes
+
+
+class Provision(Message, frozen=True, tag="provision"):
+    """Hand in the manifest, once, and first credentials."""
+
+    manifest: Annotated[bytes, Meta(min_length=1, max_length=MAX_MANIFEST)]
+    credentials: AwsCredentials
+
+
+class UpdateCredentials(Message, frozen=True, tag="update_credentials"):
+    """Replace the credentials before they expire."""
+
+    credentials: AwsCredentials
+
+
+class Status(Message, frozen=True, tag="status"):
+    """Ask for the boot phase and counters."""
+
+
+LinkRequest = Attest | OpenSession | Record | Provision | UpdateCredentials | Status
+
+
+class Attested(Message, frozen=True, tag="attested"):
+    """The document, and the channel public key whose hash stands in its ``user_data``."""
+
+    document: Annotated[bytes, Meta(min_length=1, max_length=16384)]
+    channel_key: Annotated[bytes, Meta(min_length=1216, max_length=1216)]
+
+
+class SessionOpened(Message, frozen=True, tag="session_opened"):
+    session_id: SessionId
+    hello: Hello
+
+
+class RecordReply(Message, frozen=True, tag="record_reply"):
+    record: RecordBytes
+
+
+class Done(Message, frozen=True, tag="done"):
+    """The request was carried out and has no other result."""
+
+
+class StatusReply(Message, frozen=True, tag="status_reply"):
+    phase: Annotated[str, Meta(max_length=32)]
+    reason: ShortText  # why the phase is what it is, empty when all is well
+    sessions: Annotated[int, Meta(ge=0, lt=1 << 32)]
+    counters: dict[str, Annotated[int, Meta(ge=0, le=1 << 53)]]
+
+
+LinkReply = Attested | SessionOpened | RecordReply | Done | StatusReply | Fault
+
+
+class LinkRequestFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``id`` is chosen by the host; the answer carries it back. Answers may come in any order."""
+
+    id: FrameId
+    body: LinkRequest
+
+
+class LinkReplyFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: FrameId
+    body: LinkReply
+
+
+# --- storage port: enclave asks, host answers ------------------------------------------------------------------------------
+
+
+class StorageGet(Message, frozen=True, tag="get"):
+    key: StorageKey
+
+
+class StoragePut(Message, frozen=True, tag="put"):
+    """Store ``value`` at ``epoch`` if the key's epoch is ``expected`` (0: if the key is absent)."""
+
+    key: StorageKey
+    expected: ExpectedEpoch
+    epoch: Epoch
+    value: StoredValue
+
+
+class StorageDelete(Message, frozen=True, tag="delete"):
+    """Delete the key if its epoch is ``expected``."""
+
+    key: StorageKey
+    expected: Epoch
+
+
+class StorageList(Message, frozen=True, tag="list"):
+    """List up to ``count`` keys below ``prefix`` that sort after ``after``."""
+
+    prefix: StoragePrefix
+    after: Annotated[str, Meta(max_length=MAX_STORAGE_KEY)]
+    count: Annotated[int, Meta(ge=1, le=MAX_LIST)]
+
+
+StorageRequest = StorageGet | StoragePut | StorageDelete | StorageList
+
+
+class Found(Message, frozen=True, tag="found"):
+    epoch: Epoch
+    value: StoredValue
+
+
+class Missing(Message, frozen=True, tag="missing"):
+    """No value has that key."""
+
+
+class Conflict(Message, frozen=True, tag="conflict"):
+    """The key's epoch was not the expected one, but ``current`` (0: absent). Nothing was changed."""
+
+    current: ExpectedEpoch
+
+
+class Keys(Message, frozen=True, tag="keys"):
+    keys: Annotated[list[StorageKey], Meta(max_length=MAX_LIST)]
+
+
+StorageReply = Found | Missing | Conflict | Keys | Done | Fault
+
+
+class StorageRequestFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: FrameId
+    body: StorageRequest
+
+
+class StorageReplyFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: FrameId
+    body: StorageReply
+
+
+# --- tunnel port: enclave names a destination, then bytes flow -------------------------------------------------------------
+
+
+class TunnelOpen(Message, frozen=True, tag="tunnel_open"):
+    host: HostName
+    port: Port
+
+
+TunnelReply = Done | Fault

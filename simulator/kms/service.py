@@ -1,0 +1,298 @@
+"""The KMS operations, on moto's key store, with what moto lacks: key policies, `Recipient`, exact contexts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from moto.core.exceptions import JsonRESTError
+from moto.kms.models import Key, KmsBackend
+
+from attestation.policy import TrustPolicy
+from simulator.kms.envelope import Encoding, encode, key_identifier, seal_for_recipient
+from simulator.kms.errors import ApiError
+from simulator.kms.faults import Fault
+from simulator.kms.fields import Body, blob, flag, optional_number, optional_text, string_map, text
+from simulator.kms.policy import KeyPolicy, MalformedPolicyError, Request, Verdict, parse_policy
+from simulator.kms.recipient import Recipient, read_recipient
+from simulator.kms.store import KeyStore
+
+MAX_PLAINTEXT: Final = 4096
+MAX_CIPHERTEXT: Final = 6144
+_BYTES_OF_SPEC: Final = {"AES_256": 32, "AES_128": 16}
+_SEEN_ENCODINGS: Final = (Encoding.CHUNKED, Encoding.PRIMITIVE)
+
+Answer = dict[str, Any]
+
+
+class KmsService:
+    """One account's KMS in one region. `call` is thread-safe. `clock` gives aware datetimes.
+
+    `encoding`: how envelopes are written; None chooses at random between the two that KMS has been seen to use.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        *,
+        trust: TrustPolicy,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        encoding: Encoding | None = None,
+    ) -> None:
+        self._store = store
+        self._backend: KmsBackend = store.backend
+        self._trust = trust
+        self._clock = clock
+        self._encoding = encoding
+        self._lock = threading.RLock()
+        self._operations: dict[str, Callable[[_Call], Answer]] = {
+            "CreateKey": self._create_key,
+            "Decrypt": self._decrypt,
+            "DescribeKey": self._describe_key,
+            "Encrypt": self._encrypt,
+            "GenerateDataKey": self._generate_data_key,
+            "GenerateRandom": self._generate_random,
+            "GetKeyPolicy": self._get_key_policy,
+            "PutKeyPolicy": self._put_key_policy,
+        }
+
+    def call(self, operation: str, body: Body, *, principal: str, fault: Fault | None = None) -> Answer:
+        """Run one operation for `principal` (an ARN); the answer is JSON-ready. Raises ApiError."""
+        run = self._operations.get(operation)
+        if run is None:
+            raise ApiError("UnknownOperationException", f"{operation} is not simulated")
+        recipient = read_recipient(body, self._trust, self._clock())
+        try:
+            with self._lock:
+                return run(_Call(operation, body, principal, recipient, fault))
+        except JsonRESTError as error:  # moto's own refusals carry AWS's names
+            raise ApiError(str(error.error_type), str(error.message)) from error
+
+    def create_key(self, policy: str | None, *, description: str = "") -> Key:
+        """Make a symmetric key without asking who may (tests and composition roots). Raises ApiError."""
+        if policy is not None:
+            _checked_policy(policy)
+        with self._lock:
+            key = self._backend.create_key(policy, "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", description, None)
+            self._store.save()
+        return key
+
+    def _create_key(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        for name, only in (("KeySpec", "SYMMETRIC_DEFAULT"), ("KeyUsage", "ENCRYPT_DECRYPT")):
+            if optional_text(call.body, name) not in (None, only):
+                raise ApiError("UnsupportedOperationException", f"{name}: only {only} is simulated")
+        if flag(call.body, "MultiRegion") or optional_text(call.body, "Origin") not in (None, "AWS_KMS"):
+            raise ApiError("UnsupportedOperationException", "only single-region AWS_KMS keys are simulated")
+        policy = optional_text(call.body, "Policy")
+        if policy is not None:
+            self._check_lockout(call, policy, "*")
+        return self.create_key(policy, description=optional_text(call.body, "Description") or "").to_dict()
+
+    def _describe_key(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        return self._authorized_key(call, text(call.body, "KeyId")).to_dict()
+
+    def _get_key_policy(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        key = self._authorized_key(call, text(call.body, "KeyId"))
+        return {"Policy": key.policy, "PolicyName": "default"}
+
+    def _put_key_policy(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        key = self._authorized_key(call, text(call.body, "KeyId"))
+        policy = text(call.body, "Policy")
+        self._check_lockout(call, policy, key.arn)
+        self._backend.put_key_policy(key.id, policy)
+        self._store.save()
+        return {}
+
+    def _encrypt(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        key = self._authorized_key(call, text(call.body, "KeyId"))
+        plaintext = blob(call.body, "Plaintext", least=1, most=MAX_PLAINTEXT)
+        ciphertext, arn = self._backend.encrypt(key.id, plaintext, _bound(call.context))
+        return {"CiphertextBlob": _b64(ciphertext), "KeyId": arn, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
+
+    def _decrypt(self, call: _Call) -> Answer:
+        ciphertext = blob(call.body, "CiphertextBlob", least=1, most=MAX_CIPHERTEXT)
+        named = optional_text(call.body, "KeyId")
+        key = self._key_of(ciphertext)
+        if named is not None and self._resolve(named).id != key.id:
+            raise ApiError("IncorrectKeyException", "The key ID in the request does not identify the key.")
+        self._authorize(call, key)
+        plaintext, arn = self._backend.decrypt(ciphertext, _bound(call.context), key.id)
+        return {
+            "KeyId": call.reported_key_id(arn),
+            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+            **self._release(call, plaintext),
+        }
+
+    def _generate_data_key(self, call: _Call) -> Answer:
+        key = self._authorized_key(call, text(call.body, "KeyId"))
+        spec = optional_text(call.body, "KeySpec")
+        number = optional_number(call.body, "NumberOfBytes", least=1, most=1024)
+        if (spec is None) == (number is None) or (spec is not None and spec not in _BYTES_OF_SPEC):
+            raise ApiError("ValidationException", "Please specify either KeySpec or NumberOfBytes.")
+        size = number if number is not None else _BYTES_OF_SPEC[str(spec)]
+        plaintext, ciphertext, arn = self._backend.generate_data_key(
+            key.id, _bound(call.context), size, cast("str", None)
+        )
+        return {
+            "CiphertextBlob": _b64(ciphertext),
+            "KeyId": call.reported_key_id(arn),
+            **self._release(call, plaintext),
+        }
+
+    def _generate_random(self, call: _Call) -> Answer:
+        number = optional_number(call.body, "NumberOfBytes", least=1, most=1024)
+        if number is None:
+            raise ApiError("ValidationException", "NumberOfBytes is required")
+        return self._release(call, secrets.token_bytes(number))
+
+    def _release(self, call: _Call, plaintext: bytes) -> Answer:
+        """The plaintext itself, or, for a recipient, only an envelope that it alone can open."""
+        if call.recipient is None:
+            return {"Plaintext": _b64(plaintext)}
+        encoding = self._encoding or secrets.choice(_SEEN_ENCODINGS)
+        answer = {"Plaintext": _b64(plaintext) if call.fault is Fault.PLAINTEXT else ""}
+        if call.fault is not Fault.NO_ENVELOPE:
+            envelope = _envelope(plaintext, call.recipient.public_key, encoding, call.fault)
+            answer["CiphertextForRecipient"] = _b64(envelope)
+        return answer
+
+    def _authorized_key(self, call: _Call, key_id: str) -> Key:
+        key = self._resolve(key_id)
+        self._authorize(call, key)
+        return key
+
+    def _authorize(self, call: _Call, key: Key) -> None:
+        request = call.request(key.arn, self._backend.account_id)
+        verdict = parse_policy(key.policy).judge(request)
+        if verdict is not Verdict.ALLOW:
+            reason = (
+                "with an explicit deny in a resource-based policy"
+                if verdict is Verdict.EXPLICIT_DENY
+                else f"because no resource-based policy allows the {request.action} action"
+            )
+            raise ApiError(
+                "AccessDeniedException",
+                f"User: {call.principal} is not authorized to perform: {request.action} "
+                f"on resource: {key.arn} {reason}",
+            )
+        if not key.enabled:
+            raise ApiError("DisabledException", f"{key.arn} is disabled.")
+
+    def _check_lockout(self, call: _Call, policy: str, arn: str) -> None:
+        parsed = _checked_policy(policy)
+        change = _Call("PutKeyPolicy", {}, call.principal, None, None)
+        if flag(call.body, "BypassPolicyLockoutSafetyCheck"):
+            return
+        if parsed.judge(change.request(arn, self._backend.account_id)) is not Verdict.ALLOW:
+            raise ApiError(
+                "MalformedPolicyDocumentException",
+                "The new key policy will not allow you to update the key policy in the future.",
+            )
+
+    def _resolve(self, key_id: str) -> Key:
+        """A key by id or ARN (of this account and region)."""
+        prefix = f"arn:aws:kms:{self._backend.region_name}:{self._backend.account_id}:key/"
+        key = self._backend.keys.get(key_id.removeprefix(prefix))
+        if key is None:
+            raise ApiError("NotFoundException", f"Key '{key_id}' does not exist")
+        return key
+
+    def _key_of(self, ciphertext: bytes) -> Key:
+        # moto's ciphertexts begin with the id of their key.
+        key = self._backend.keys.get(ciphertext[:36].decode("ascii", "replace"))
+        if key is None:
+            raise ApiError("InvalidCiphertextException", "")
+        return key
+
+
+class _Call:
+    """One request, as far as it is understood."""
+
+    def __init__(
+        self, operation: str, body: Body, principal: str, recipient: Recipient | None, fault: Fault | None
+    ) -> None:
+        self.operation = operation
+        self.body = body
+        self.principal = principal
+        self.recipient = recipient
+        self.fault = fault
+        self.context = string_map(body, "EncryptionContext")
+
+    def refuse_recipient(self) -> None:
+        """Only some operations have the parameter; a caller who sends it elsewhere relies on what is not there."""
+        if self.recipient is not None:
+            raise ApiError("ValidationException", f"{self.operation} has no Recipient parameter")
+
+    def reported_key_id(self, arn: str) -> str:
+        """The ARN for the answer, or another one when the fault asks for that."""
+        if self.fault is Fault.OTHER_KEY_ID:
+            return f"{arn.rpartition('/')[0]}/00000000-0000-0000-0000-000000000000"
+        return arn
+
+    def request(self, resource: str, account: str) -> Request:
+        context: dict[str, tuple[str, ...]] = {
+            "kms:calleraccount": (account,),
+            "aws:principalaccount": (account,),
+            "aws:principalarn": (self.principal,),
+        }
+        if self.context:
+            context["kms:encryptioncontextkeys"] = tuple(sorted(self.context))
+        for name, value in self.context.items():
+            context[f"kms:encryptioncontext:{name.lower()}"] = (value,)
+        if self.recipient is not None:
+            context.update(self.recipient.condition_keys)
+        return Request(
+            action=f"kms:{self.operation}",
+            principal=self.principal,
+            account=account,
+            resource=resource,
+            context=context,
+        )
+
+
+def _envelope(
+    plaintext: bytes, recipient: rsa.RSAPublicKey, encoding: Encoding, fault: Fault | None
+) -> bytes:
+    if fault is Fault.SUBSTITUTED_KEY:
+        plaintext = secrets.token_bytes(len(plaintext))
+    if fault is Fault.SHORT_KEY:
+        plaintext = plaintext[:16]
+    if fault in (Fault.FORGED_ENVELOPE, Fault.FOREIGN_ENVELOPE):
+        stranger = rsa.generate_private_key(65537, recipient.key_size).public_key()
+        if fault is Fault.FOREIGN_ENVELOPE:
+            return seal_for_recipient(plaintext, stranger, encoding)
+        return encode(
+            recipient=key_identifier(recipient),
+            encrypted_key=secrets.token_bytes(1).rjust(recipient.key_size // 8, b"\0"),
+            iv=secrets.token_bytes(16),
+            ciphertext=secrets.token_bytes(48),
+            encoding=encoding,
+        )
+    return seal_for_recipient(plaintext, recipient, encoding)
+
+
+def _checked_policy(policy: str) -> KeyPolicy:
+    try:
+        return parse_policy(policy)
+    except MalformedPolicyError as error:
+        raise ApiError("MalformedPolicyDocumentException", str(error)) from error
+
+
+def _bound(context: Mapping[str, str]) -> dict[str, str]:
+    """For moto, which authenticates names and values run together, so that {"ab": "c"} equals {"a": "bc"}; KMS does not."""
+    return {"context": json.dumps(sorted(context.items()))} if context else {}
+
+
+def _b64(value: bytes) -> str:
+    return base64.b64encode(value).decode()

@@ -1,0 +1,42 @@
+"""Key shares, distributed key generation, sealing and threshold signatures: the Python face of the native core.
+
+Secret scalars live in Rust and are zeroized there; Python holds opaque handles that cannot be printed, compared,
+hashed, copied or pickled. Every computation runs without the interpreter lock. Each protocol state is used once:
+a second use raises ``state_consumed``, also when the first one failed.
+
+==================  ====================================================================================
+:mod:`.suites`      the suites by name
+:mod:`.dkg`         distributed key generation
+:mod:`.keys`        key shares and their sealing
+:mod:`.signing`     FROST in one round trip; signature verification
+:mod:`.payload`     what is signed: Solana messages, Bitcoin PSBTs; addresses
+:mod:`.tasks`       from a payload to the digests and tweaks to sign
+:mod:`.errors`      :class:`ThresholdError`, :class:`PayloadError`
+==================  ====================================================================================
+
+Byte formats: ``docs/spec/threshold.md``, ``docs/spec/seal.md``.
+"""
+
+from __future__ import annotations
+
+from .dkg import DkgRound1, DkgRound2, DkgRound3, dkg_start
+from .errors import PayloadError, ThresholdError
+from .keys import KeyShare, SealingKey
+from .signing import SigningNonces, frost_begin, frost_respond, verify_signature
+from .suites import Suite
+
+__all__ = [
+    "DkgRound1",
+    "DkgRound2",
+    "DkgRound3",
+    "KeyShare",
+    "PayloadError",
+    "SealingKey",
+    "SigningNonces",
+    "Suite",
+    "ThresholdError",
+    "dkg_start",
+    "frost_begin",
+    "frost_respond",
+    "verify_signature",
+]

@@ -1,0 +1,271 @@
+"""Types of the native module. Every function and method here releases the interpreter lock while it computes.
+
+Wrong Python types raise :class:`TypeError`; everything else that is refused raises :class:`ThresholdError` or
+:class:`PayloadError` with a stable ``code``. Errors named below are codes.
+"""
+
+from typing import Never, final
+
+from .errors import PayloadError as PayloadError
+from .errors import ThresholdError as ThresholdError
+from .payload import FinalizedPsbt, PsbtSummary, SolanaSummary
+
+class _Opaque:
+    """What all handles refuse, with :class:`TypeError`."""
+
+    def __eq__(self, other: object, /) -> Never: ...
+    def __ne__(self, other: object, /) -> Never: ...
+    def __hash__(self) -> Never: ...
+    def __reduce__(self) -> Never: ...
+    def __reduce_ex__(self, protocol: object, /) -> Never: ...
+    def __getstate__(self) -> Never: ...
+    def __copy__(self) -> Never: ...
+    def __deepcopy__(self, memo: object, /) -> Never: ...
+
+def dkg_start(
+    suite: str, identifier: int, min_signers: int, max_signers: int, context: bytes
+) -> tuple[DkgRound1, bytes]:
+    """Start key generation.
+
+    :param suite: name of the suite, see :class:`threshold.Suite`.
+    :param identifier: own identifier, 1..=max_signers.
+    :param min_signers: threshold t, 2..=max_signers.
+    :param max_signers: number of participants n, 2..=64.
+    :param context: 32 bytes that name this run, equal for all participants.
+    :returns: the state, and message 1 to broadcast (length: ``docs/spec/threshold.md``).
+    :raises ThresholdError: ``unknown_suite``, ``invalid_parameter``.
+    """
+
+@final
+class DkgRound1(_Opaque):
+    """State after the first step: the own secret polynomial. Used once."""
+
+    def advance(self, messages1: dict[int, bytes]) -> tuple[DkgRound2, dict[int, bytes]]:
+        """Take message 1 of every peer (not the own one).
+
+        :returns: the next state, and message 2 for each peer (103 bytes, secret: a confidential channel).
+        :raises ThresholdError: ``state_consumed``, ``missing_message``, ``unexpected_sender``, ``malformed_message``,
+            ``wrong_kind``, ``wrong_suite``, ``wrong_sender``, ``wrong_parameters``, ``wrong_context``,
+            ``wrong_commitment_count``, ``invalid_proof``.
+        """
+
+@final
+class DkgRound2(_Opaque):
+    """State after the second step. Used once."""
+
+    def advance(self, messages2: dict[int, bytes]) -> tuple[DkgRound3, bytes]:
+        """Take message 2 of every peer.
+
+        :returns: the next state, and the own confirmation to broadcast (32 bytes; it names its sender, so that no
+            two participants' confirmations are equal).
+        :raises ThresholdError: ``state_consumed``, ``missing_message``, ``unexpected_sender``, ``malformed_message``,
+            ``wrong_kind``, ``wrong_suite``, ``wrong_sender``, ``wrong_receiver``, ``transcript_mismatch``,
+            ``chain_code_mismatch``, ``invalid_sub_share``, ``degenerate_key``.
+        """
+
+@final
+class DkgRound3(_Opaque):
+    """State after the third step: the share waits for the confirmations. Used once."""
+
+    def confirm(self, confirmations: dict[int, bytes]) -> KeyShare:
+        """Take the confirmation of every peer and release the share.
+
+        :raises ThresholdError: ``state_consumed``, ``missing_message``, ``unexpected_sender``,
+            ``confirmation_mismatch``.
+        """
+    @property
+    def group_public_key(self) -> bytes:
+        """The group key that the share will have; gone once the state is used."""
+
+@final
+class KeyShare(_Opaque):
+    """A participant's long-lived share of one key."""
+
+    @property
+    def suite(self) -> str: ...
+    @property
+    def identifier(self) -> int: ...
+    @property
+    def min_signers(self) -> int: ...
+    @property
+    def max_signers(self) -> int: ...
+    @property
+    def epoch(self) -> int:
+        """1 after key generation; one more with every change of the shares."""
+    @property
+    def group_public_key(self) -> bytes:
+        """32 bytes for Ed25519; 33 (SEC 1 compressed) for secp256k1."""
+    @property
+    def verifying_shares(self) -> dict[int, bytes]:
+        """Every participant's public share, encoded like the group key."""
+    @property
+    def chain_code(self) -> bytes:
+        """32 bytes, for unhardened derivation."""
+
+@final
+class SealingKey(_Opaque):
+    """A 32-byte key that seals and opens records (``docs/spec/seal.md``)."""
+
+    @staticmethod
+    def from_data_key(key: bytes | bytearray | memoryview) -> SealingKey:
+        """Copy a data key of 32 bytes; the caller wipes its own.
+
+        :raises ThresholdError: ``invalid_parameter``: another length, or all zeros.
+        """
+    @staticmethod
+    def from_passphrase(
+        passphrase: bytes, salt: bytes, memory_kib: int, iterations: int, parallelism: int
+    ) -> SealingKey:
+        """Derive from a passphrase by Argon2id version 1.3 (RFC 9106).
+
+        :param passphrase: 1..=1024 bytes.
+        :param salt: 16 random bytes, stored beside what is sealed.
+        :param memory_kib: 8 * parallelism ..= 1048576.
+        :param iterations: 1..=16.
+        :param parallelism: 1..=16 lanes.
+        :raises ThresholdError: ``invalid_parameter``.
+        """
+    def seal_share(self, share: KeyShare, associated_data: bytes) -> bytes:
+        """Seal a share (record length: ``docs/spec/seal.md``).
+
+        :raises ThresholdError: ``invalid_parameter``: associated data above 65536 bytes.
+        """
+    def open_share(self, record: bytes, associated_data: bytes) -> KeyShare:
+        """Open a sealed share and check it against its own public data.
+
+        :raises ThresholdError: ``record_malformed``, ``record_not_authentic``, ``share_inconsistent``.
+        """
+    def seal_unconfirmed(self, state: DkgRound3, associated_data: bytes) -> bytes:
+        """Seal a finished key generation whose confirmations are awaited, so that a crash loses nothing.
+
+        The state stays usable. It holds no nonce, so that opening the record more than once is harmless.
+
+        :raises ThresholdError: ``invalid_parameter``, ``state_consumed``.
+        """
+    def open_unconfirmed(self, record: bytes, associated_data: bytes) -> DkgRound3:
+        """Open what :meth:`seal_unconfirmed` made. Records of other kinds do not open here.
+
+        :raises ThresholdError: ``record_malformed``, ``record_not_authentic``, ``share_inconsistent``.
+        """
+    def seal_bytes(self, plaintext: bytes, associated_data: bytes) -> bytes:
+        """Seal up to 1048576 bytes of any other kind; the record is 68 bytes longer.
+
+        :raises ThresholdError: ``invalid_parameter``: too long.
+        """
+    def open_bytes(self, record: bytes, associated_data: bytes) -> bytes:
+        """Open what :meth:`seal_bytes` made. A sealed share does not open here.
+
+        :raises ThresholdError: ``record_malformed``, ``record_not_authentic``.
+        """
+
+def frost_begin(share: KeyShare, count: int) -> tuple[SigningNonces, list[bytes]]:
+    """Draw nonces as initiator, one pair per message.
+
+    :param count: 1..=256 messages.
+    :returns: the nonces, and their commitments (64 bytes each for Ed25519, 66 for secp256k1).
+    :raises ThresholdError: ``invalid_parameter``, ``suite_cannot_sign``.
+    """
+
+def frost_respond(
+    share: KeyShare,
+    messages: list[bytes],
+    peers: dict[int, list[bytes]],
+    tweaks: list[bytes | None] | None = None,
+) -> tuple[list[bytes], list[bytes]]:
+    """Answer an initiator: draw fresh nonces, sign every message once with them, and forget them.
+
+    :param messages: 1..=256 messages; at most 65536 bytes each for Ed25519, exactly 32 for secp256k1.
+    :param peers: the commitments of all other signers, one per message; with the own share at least t signers.
+    :param tweaks: one per message, or ``None`` for none at all. secp256k1 only: ``None`` signs with the group key,
+        ``b""`` with the BIP-341 output key of an empty script tree, 32 bytes with that of this Merkle root.
+    :returns: the own commitments, and the own signature shares (32 bytes each).
+    :raises ThresholdError: ``suite_cannot_sign``, ``invalid_parameter``, ``count_mismatch``, ``message_length``,
+        ``invalid_tweak``, ``wrong_signer_count``, ``unexpected_sender``, ``invalid_commitment``.
+    """
+
+@final
+class SigningNonces(_Opaque):
+    """The initiator's nonces. Used once, whatever becomes of the call."""
+
+    def __len__(self) -> int: ...
+    def sign(
+        self,
+        share: KeyShare,
+        messages: list[bytes],
+        peers: dict[int, list[bytes]],
+        tweaks: list[bytes | None] | None = None,
+    ) -> list[bytes]:
+        """Second round of ordinary FROST: the own signature shares, given all other signers' commitments.
+
+        :raises ThresholdError: as :func:`frost_respond`, ``state_consumed``, ``wrong_share``.
+        """
+    def finish(
+        self,
+        share: KeyShare,
+        messages: list[bytes],
+        responses: dict[int, tuple[list[bytes], list[bytes]]],
+        tweaks: list[bytes | None] | None = None,
+    ) -> list[bytes]:
+        """Compute the own shares, aggregate with the responses (commitments, signature shares), and verify.
+
+        :returns: one signature of 64 bytes per message, verified.
+        :raises ThresholdError: as :meth:`sign`, ``malformed_message``, ``invalid_signature_share`` (culprit: the
+            sender).
+        """
+
+def verify_signature(
+    suite: str, public_key: bytes, message: bytes, signature: bytes, tweak: bytes | None = None
+) -> None:
+    """Verify a signature: RFC 8032 (cofactorless; canonical prime-order points only) or BIP-340.
+
+    :param public_key: 32 bytes for Ed25519; 33, or 32 (x only), for secp256k1.
+    :param message: at most 65536 bytes.
+    :param tweak: as for :func:`frost_respond`: verifies under the tweaked key.
+    :raises ThresholdError: ``signature_invalid``, ``invalid_public_key``, ``message_length``, ``invalid_tweak``,
+        ``suite_cannot_sign``, ``unknown_suite``.
+    """
+
+def solana_inspect(message: bytes) -> SolanaSummary:
+    """Parse a legacy or v0 message that fits a transaction of 1232 bytes with its signatures.
+
+    :raises PayloadError: ``solana_too_large``, ``solana_malformed``, ``solana_version_unsupported``,
+        ``solana_invalid``.
+    """
+
+def solana_assemble(message: bytes, signatures: dict[bytes, bytes]) -> bytes:
+    """The wire transaction.
+
+    :param signatures: 32-byte public key to 64-byte signature, of exactly the required signers; all are verified.
+    :raises PayloadError: as :func:`solana_inspect`, ``solana_missing_signature``, ``solana_unexpected_signature``,
+        ``solana_signature_invalid``.
+    """
+
+def solana_address(public_key: bytes) -> str:
+    """Base58 of a public key of 32 bytes.
+
+    :raises PayloadError: ``invalid_public_key``.
+    """
+
+def bitcoin_address(internal_key: bytes, network: str) -> str:
+    """The BIP-86 (P2TR, bech32m) address of an internal key of 32 or 33 bytes.
+
+    :param network: ``mainnet``, ``testnet``, ``signet`` or ``regtest``.
+    :raises PayloadError: ``invalid_public_key``, ``unknown_network``.
+    """
+
+def psbt_inspect(psbt: bytes, group_public_key: bytes, network: str) -> PsbtSummary:
+    """Parse a PSBT version 0 (BIP-174, BIP-371) of at most 524288 bytes, 256 inputs and 512 outputs.
+
+    :param group_public_key: 33 bytes (or 32): the wallet's internal key.
+    :raises PayloadError: ``psbt_too_large``, ``psbt_malformed``, ``psbt_version_unsupported``,
+        ``psbt_not_canonical``, ``psbt_duplicate_input``, ``psbt_missing_utxo``, ``psbt_utxo_mismatch``,
+        ``psbt_amount``, ``psbt_overspend``, ``psbt_sighash_type``, ``psbt_field_conflict``,
+        ``psbt_no_input_of_wallet``, ``psbt_already_signed``, ``invalid_public_key``, ``unknown_network``.
+    """
+
+def psbt_finalize(psbt: bytes, signatures: dict[int, bytes]) -> FinalizedPsbt:
+    """Verify signatures (64 bytes, by input index) against the outputs they spend, and make these inputs final.
+
+    :raises PayloadError: as for parsing, ``psbt_unexpected_signature``, ``psbt_already_signed``,
+        ``psbt_sighash_type``, ``psbt_signature_invalid``.
+    """
