@@ -102,7 +102,10 @@ class AsyncClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
+        try:
+            await self._keeper.close()
+        finally:
+            await self._transport.__aexit__(kind, error, trace)
 
     @property
     def traffic(self) -> Traffic:

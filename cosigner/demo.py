@@ -209,10 +209,13 @@ def describe(report: dict[str, Any]) -> list[str]:
             f"  transaction       {_shortened(signature['payload'])}",
             f"  signature         {_shortened(signature['signature'])}",
             f"  verified by       {signature['verified_by']}",
-            f"  time, traffic     {signature['ms']} ms, {signature['bytes_sent']} bytes sent, "
-            f"{signature['bytes_received']} received",
+            f"  time, traffic     {signature['ms']} ms, {_traffic(signature)}",
         ]
     return lines
+
+
+def _traffic(signature: dict[str, Any]) -> str:
+    return f"{signature['bytes_sent']} bytes sent, {signature['bytes_received']} received"
 
 
 def _shortened(text: str) -> str:

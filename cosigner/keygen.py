@@ -88,10 +88,10 @@ async def create(
                 FinishDkg(wallet_id=wallet_id, message2=messages2[ENCLAVE_PARTY], confirmation=confirmation),
                 WalletReply,
             )
-        except EnclaveRefused:
-            await asyncio.to_thread(store.discard_pending, wallet_id)
-            raise
         except CosignerError as error:
+            if isinstance(error, EnclaveRefused) and error.reaction is not Reaction.RETRY:
+                await asyncio.to_thread(store.discard_pending, wallet_id)
+                raise
             # The enclave may or may not have stored its share. Ask, rather than begin again.
             return await _ask(keeper, store, wallet, cause=error)
         await _settle(store, wallet, reply)

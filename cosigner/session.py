@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from protocol.binding import AttestedKeys
 from protocol.channel import ClientHandshake, channel_key_hash
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
-from protocol.envelope.messages import Fault
-from protocol.messages import Answer, Call
+from protocol.envelope.messages import Done, Fault
+from protocol.messages import Answer, Call, Close
 
 from .errors import AttestationRefused, EnclaveRefused, HostError
 
@@ -49,11 +50,29 @@ _REOPEN: Final = frozenset(
 class AttestedEnclave:
     """An enclave whose document satisfied the trust policy, with the channel key that the document vouches for.
 
-    Only :func:`attest` makes these, and channels are opened to nothing else.
+    Channels are opened to nothing else. It cannot be made of a key that the verified document does not name.
+
+    :raises AttestationRefused: ``attestation_keys_malformed``, ``attestation_channel_key_mismatch``.
     """
 
     attestation: VerifiedAttestation
     channel_key: bytes
+
+    def __post_init__(self) -> None:
+        try:
+            keys = AttestedKeys.decode(self.attestation.user_data or b"")
+        except ProtocolError:
+            raise AttestationRefused(
+                "attestation_keys_malformed",
+                "The enclave's attestation does not name its channel key in the form this client knows.",
+                step="13: channel key",
+            ) from None
+        if keys.channel_key != channel_key_hash(self.channel_key):
+            raise AttestationRefused(
+                "attestation_channel_key_mismatch",
+                "The host handed out a channel key that the enclave's attestation does not vouch for.",
+                step="13: channel key",
+            )
 
 
 async def attest(transport: Transport, policy: TrustPolicy) -> AttestedEnclave:
@@ -72,20 +91,6 @@ async def attest(transport: Transport, policy: TrustPolicy) -> AttestedEnclave:
             f"The enclave's attestation was refused: {error.message}. Nothing was sent to it.",
             step=f"{error.step}: {STEPS[error.step]}",
         ) from None
-    try:
-        keys = AttestedKeys.decode(verified.user_data or b"")
-    except ProtocolError:
-        raise AttestationRefused(
-            "attestation_keys_malformed",
-            "The enclave's attestation does not name its channel key in the form this client knows.",
-            step="13: channel key",
-        ) from None
-    if keys.channel_key != channel_key_hash(channel_key):
-        raise AttestationRefused(
-            "attestation_channel_key_mismatch",
-            "The host handed out a channel key that the enclave's attestation does not vouch for.",
-            step="13: channel key",
-        )
     return AttestedEnclave(verified, channel_key)
 
 
@@ -97,7 +102,7 @@ class Session:
         self._channel = channel
         self._lock = asyncio.Lock()
         self._deadline = time.monotonic() + channel.lifetime - _MARGIN
-        self._broken = False
+        self._lost = False
         self.enclave = enclave
         self.transcript: Final = channel.transcript
 
@@ -114,7 +119,7 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether another call may be made."""
-        return not self._broken and time.monotonic() < self._deadline
+        return not self._lost and time.monotonic() < self._deadline
 
     async def call(self, request: Request, kind: type[T]) -> T:
         """Send a request; return its reply, which must be of type ``kind``.
@@ -123,13 +128,15 @@ class Session:
         :raises CosignerError: anything else; the session is not usable afterwards.
         """
         async with self._lock:
-            if self._broken:
-                raise _lost()
-            self._broken = True  # until the answer is opened, nobody knows where the counters are
-            record = self._channel.seal(cbor.encode(Call(request)))
-            answer = await self._transport.record(self._channel.session_id, record)
-            plaintext = self._channel.open(answer)
-            self._broken = False
+            if self._lost:
+                raise _session_lost()
+            try:
+                record = self._channel.seal(cbor.encode(Call(request)))
+                answer = await self._transport.record(self._channel.session_id, record)
+                plaintext = self._channel.open(answer)
+            except BaseException:
+                self._lost = True  # without the answer nobody knows where the enclave's counters are
+                raise
         reply: Reply = cbor.decode(plaintext, Answer, culprit=Culprit.ENCLAVE).reply
         if isinstance(reply, Fault):
             raise EnclaveRefused(reply.code, reply.message, culprit=reply.culprit, reaction=reply.reaction)
@@ -190,11 +197,18 @@ class SessionKeeper:
         self.forget()
         return await operation(await self.session())
 
+    async def close(self) -> None:
+        """Tell the enclave that the session is no longer needed; whether it hears that does not matter."""
+        session, self._session = self._session, None
+        if session is not None and session.usable:
+            with contextlib.suppress(CosignerError):
+                await session.call(Close(), Done)
+
     def forget(self) -> None:
         """Drop the session and the verified enclave; both are renewed at the next use."""
         self._session = None
         self._enclave = None
 
 
-def _lost() -> HostError:
+def _session_lost() -> HostError:
     return HostError("session_unknown", "The session was lost; a new one must be opened.")

@@ -80,8 +80,8 @@ def client(
 ) -> Any:  # noqa: ANN401 - boto3 makes client classes at run time
     """A boto3 client for `service` at https://host:port, which never retries by itself.
 
-    `ca_pem`: certificates to trust instead of the public ones that botocore ships. Its calls raise, besides
-    botocore's ClientError, the errors of this module, and LookupError from the provider.
+    `ca_pem`: certificates to trust instead of the public ones that botocore ships; TlsError when it holds none.
+    Calls raise, besides botocore's ClientError, the errors of this module, and LookupError from the provider.
     """
     session = _isolated_session(credentials)
     authority = host if port == _HTTPS else f"{host}:{port}"  # as it is signed and sent in the Host header
@@ -152,7 +152,10 @@ def _tls_context(ca_pem: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # requires a certificate and checks its host name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_pem is not None:
-        context.load_verify_locations(cadata=ca_pem)
+        try:
+            context.load_verify_locations(cadata=ca_pem)
+        except (ssl.SSLError, ValueError) as error:
+            raise TlsError("the certificate authorities to trust cannot be read") from error
     else:
         context.load_verify_locations(cafile=botocore.httpsession.get_cert_path(verify=True))
     return context

@@ -85,8 +85,11 @@ def decrypt(envelope: bytes, recipient_key: rsa.RSAPrivateKey) -> bytes:
         raise EnvelopeError("envelope_recipient", "addressed to another key")
     if len(parts.encrypted_key) != (recipient_key.key_size + 7) // 8:
         raise EnvelopeError("envelope_malformed", "the encrypted key is not as long as the modulus")
-    content_key = _unwrap(parts.encrypted_key, recipient_key)
-    return _decrypt_content(content_key, parts.iv, parts.ciphertext)
+    content_key, unwrapped = _unwrap(parts.encrypted_key, recipient_key)
+    content = _decrypt_content(content_key, parts.iv, parts.ciphertext)
+    if not unwrapped or not content:
+        raise EnvelopeError("envelope_decryption", "it does not open with this key")
+    return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,24 +236,24 @@ def _subject_key_identifier(key: rsa.RSAPrivateKey) -> bytes:
     return hashlib.sha256(spki).digest()
 
 
-def _unwrap(encrypted_key: bytes, recipient_key: rsa.RSAPrivateKey) -> bytes:
-    """The content key, or a random one when there is none inside: the failure then shows where every other shows,
-    at the end (the same idea as in RFC 5246 §7.4.7.1).
+def _unwrap(encrypted_key: bytes, recipient_key: rsa.RSAPrivateKey) -> tuple[bytes, bool]:
+    """The content key, or a random one and False when there is none inside: the work goes on with either, so that
+    this failure shows where every other shows, at the end (as in RFC 5246 §7.4.7.1).
     """
     fallback = secrets.token_bytes(_AES_KEY)
     oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
     try:
         content_key = recipient_key.decrypt(encrypted_key, oaep)
     except ValueError:
-        return fallback
-    return content_key if len(content_key) == _AES_KEY else fallback
+        return fallback, False
+    return (content_key, True) if len(content_key) == _AES_KEY else (fallback, False)
 
 
 def _decrypt_content(key: bytes, iv: bytes, ciphertext: bytes) -> bytes:
+    """The content; empty when the PKCS#7 padding is wrong (RFC 5652 §6.3). KMS sends no empty content."""
     decryptor = Cipher(algorithms.AES256(key), modes.CBC(iv)).decryptor()
     padded = decryptor.update(ciphertext) + decryptor.finalize()
     count = padded[-1]
-    # PKCS#7 (RFC 5652 §6.3). An empty content is nothing that KMS sends.
-    if not 1 <= count <= _BLOCK or padded[-count:] != bytes([count]) * count or count == len(padded):
-        raise EnvelopeError("envelope_decryption", "it does not open with this key")
+    if not 1 <= count <= _BLOCK or padded[-count:] != bytes([count]) * count:
+        return b""
     return padded[:-count]

@@ -9,7 +9,6 @@ from protocol.envelope.messages import Fault
 from threshold import PayloadError, ThresholdError
 
 from . import log
-from .cms import EnvelopeError
 from .kms import KmsError
 from .nsm import NsmError
 
@@ -42,10 +41,10 @@ def translate(error: Exception) -> Fault:
                 culprit=Culprit(error.culprit),
                 reaction=Reaction(error.reaction),
             )
-        case NsmError() | EnvelopeError():
+        case NsmError():
             return Fault(
-                code=error.code,
-                message=str(error)[:_MAX_MESSAGE],
+                code="nsm_refused",
+                message=f"The Nitro Secure Module refused a request: {error}"[:_MAX_MESSAGE],
                 culprit=Culprit.ENCLAVE,
                 reaction=Reaction.RETRY,
             )

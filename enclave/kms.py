@@ -117,7 +117,7 @@ class AttestedKms:
     """KMS of one region, as an enclave may use it. Blocking; safe to use from several threads.
 
     `host`, `port`: the endpoint; the server's certificate must carry this name. `ca_pem`: the only authorities to accept, or None for the public ones that botocore ships. `dial`: opens the tunnel. `credentials`: asked for every request.
-    `sleep`: waits between attempts.
+    `sleep`: waits between attempts. Making one reads botocore's service description (some 0.1 s). Raises KmsError.
     """
 
     def __init__(
@@ -135,16 +135,19 @@ class AttestedKms:
     ) -> None:
         self._nsm = nsm
         self._sleep = sleep
-        self._client = aws.client(
-            "kms",
-            region=region,
-            host=host,
-            port=port,
-            dial=dial,
-            credentials=credentials,
-            ca_pem=ca_pem,
-            timeout_s=timeout_s,
-        )
+        try:
+            self._client = aws.client(
+                "kms",
+                region=region,
+                host=host,
+                port=port,
+                dial=dial,
+                credentials=credentials,
+                ca_pem=ca_pem,
+                timeout_s=timeout_s,
+            )
+        except aws.TlsError as error:
+            raise KmsError("kms_tls_failed", "host", "abort", str(error)) from error
 
     def generate_data_key(self, key_arn: str, context: Mapping[str, str]) -> tuple[bytes, bytearray]:
         """A new data key under `key_arn`: (ciphertext to keep, 1 to 6144 bytes; the 32-byte key, for the caller to wipe).

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from protocol.messages import BeginDkg
     from threshold import DkgRound2
 
-MAX_SESSIONS: Final = 16_384
+MAX_SESSIONS: Final = 8192
 LIFETIME: Final = 3600  # seconds
 MAX_CEREMONIES: Final = 4  # key generations in progress, per session
 

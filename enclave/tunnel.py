@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from protocol.envelope import cbor, frames
-from protocol.envelope.errors import Culprit
+from protocol.envelope.errors import Culprit, ProtocolError
 from protocol.envelope.messages import Fault, TunnelOpen, TunnelReply
 
 if TYPE_CHECKING:
@@ -25,13 +25,17 @@ class Tunnel:
     def dial(self, host: str, port: int) -> socket.socket:
         """Open a byte stream to ``host``:``port``; blocking, for boto3's threads.
 
-        :raises OSError: the host cannot be reached, or it refused the destination.
+        :raises OSError: the host cannot be reached, or it refused the destination, or answered nonsense.
         """
         sock = self._address.dial_blocking(_DIAL_TIMEOUT)
         try:
             sock.sendall(frames.pack(cbor.encode(TunnelOpen(host=host, port=port))))
             raw = frames.read_blocking(sock, culprit=Culprit.HOST)
             reply: TunnelReply = cbor.decode(raw, TunnelReply, culprit=Culprit.HOST)  # type: ignore[arg-type]
+        except ProtocolError as error:
+            sock.close()
+            msg = f"the host's tunnel port answered nonsense: {error}"
+            raise ConnectionError(msg) from None
         except BaseException:
             sock.close()
             raise

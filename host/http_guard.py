@@ -37,7 +37,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._guard = guard
         self._timer: asyncio.TimerHandle | None = None
-        self._received = 0  # bytes of the request that is arriving
+        self._received = 0  # bytes of the request that is arriving, as far as chunks of the stream are its alone
+        self._fresh = 0  # bytes of the present chunk, until a request begins or ends in it
         self._in_headers = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -55,6 +56,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._received += len(data)
+        self._fresh = len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -67,7 +69,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._received = 0
+        self._received, self._fresh = self._fresh, 0
         self._expect_headers()
 
     def on_headers_complete(self) -> None:
@@ -77,7 +79,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._received = 0
+        self._received = self._fresh = 0
 
     def send_400_response(self, msg: str) -> None:
         self._answer("request_malformed", msg)

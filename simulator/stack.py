@@ -35,6 +35,7 @@ from simulator.pki import NitroPki, write_private
 
 ENVIRONMENT: Final = "sandbox"
 KMS_PORT: Final = 443  # the port that enclave and manifest know; the host's tunnel leads it to the simulator
+OPERATOR: Final = "AKIAMOCKOPERATORUSER"  # the simulator takes the access key id for the user's name
 _START_TIMEOUT: Final = 60.0  # seconds
 _STOP_TIMEOUT: Final = 15.0
 
@@ -97,7 +98,7 @@ def _provision_kms(state: Path, ready: dict[str, Any]) -> tuple[dict[int, bytes]
         region_name=ready["region"],
         endpoint_url=ready["url"],
         verify=ready["ca_file"],
-        aws_access_key_id="AKIAMOCKOPERATORUSER",
+        aws_access_key_id=OPERATOR,
         aws_secret_access_key=secrets.token_hex(16),
         config=Config(proxies={}, retries={"max_attempts": 1}),
     )
@@ -121,9 +122,27 @@ def _provision_kms(state: Path, ready: dict[str, Any]) -> tuple[dict[int, bytes]
     write_private(manifest_file, manifest)
     pcrs = {**measurements(), MANIFEST_PCR: expected_pcr(manifest)}
     kms.put_key_policy(
-        KeyId=key_arn, Policy=key_policy(pcrs, account=ready["account"]), BypassPolicyLockoutSafetyCheck=True
+        KeyId=key_arn, Policy=editable(key_policy(pcrs, account=ready["account"]), ready["account"])
     )
     return pcrs, manifest_file
+
+
+def editable(policy: str, account: str) -> str:
+    """Let the operator change the policy later: the measurements change with every edit of the code.
+
+    An operator who may do this may also let another image at the keys; production takes this right away (``docs/threat-model.md``).
+    """
+    parsed = json.loads(policy)
+    parsed["Statement"].append(
+        {
+            "Sid": "OperatorMayChangeThisPolicy",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{account}:user/{OPERATOR}"},
+            "Action": ["kms:PutKeyPolicy"],
+            "Resource": "*",
+        }
+    )
+    return json.dumps(parsed)
 
 
 def _host_config(

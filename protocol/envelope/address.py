@@ -85,7 +85,7 @@ class Address:
         try:
             if self.scheme == "unix":
                 with contextlib.suppress(FileNotFoundError):
-                    Path(self.host).unlink()
+                    Path(self.host).unlink()  # noqa: ASYNC240  (once, at start-up)
                 previous = os.umask(0o177)
                 try:
                     sock.bind(self.host)

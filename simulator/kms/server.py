@@ -29,6 +29,7 @@ from simulator.pki import NitroPki, TlsAuthority
 REGION: Final = "us-east-1"
 _MAX_BODY: Final = 1024 * 1024
 _IDLE_SECONDS: Final = 60
+_POLL_SECONDS: Final = 0.05  # how long `stop` may have to wait
 _TARGET: Final = "TrentService."
 
 
@@ -101,7 +102,9 @@ class KmsSimulator:
         if self._server is not None:
             raise RuntimeError("the KMS simulator is already running")
         self._server = _Server(self._address, self._tls(), self._answer)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="kms-simulator", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="kms-simulator", daemon=True
+        )
         self._thread.start()
         return self
 
@@ -197,6 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "kms-simulator"
     sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1  # one write for head and body
     server: _Server
 
     def handle(self) -> None:

@@ -14,7 +14,7 @@ from simulator.kms.errors import ApiError
 
 _MAX_SKEW: Final = timedelta(minutes=5)
 _AUTHORIZATION: Final = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=([A-Za-z0-9]{1,128})/(\d{8})/([a-z0-9-]+)/kms/aws4_request, ?"
+    r"AWS4-HMAC-SHA256 Credential=([A-Za-z0-9_-]{1,128})/(\d{8})/([a-z0-9-]+)/kms/aws4_request, ?"
     r"SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})"
 )
 _MUST_BE_SIGNED: Final = frozenset({"host", "x-amz-date", "x-amz-target"})

@@ -209,7 +209,7 @@ def _payload() -> list[Case]:
     wrong_size: dict[str, list[object]] = {
         "module_id": ["", "i" * 257, "i-1\n", "i 1", "i-\x1b[2J", "ï-1"],
         "timestamp": [0, -1, 2**63, 253_402_300_800_000],
-        "pcrs": [{}, {index: PCR0 for index in range(33)}],
+        "pcrs": [{}, dict.fromkeys(range(33), PCR0)],
         "certificate": [b"", bytes(1025)],
         "cabundle": [[], [b"x"] * 9, [b""], [bytes(1025)]],
         "public_key": [b"", bytes(1025)],
@@ -359,7 +359,7 @@ def _ms(seconds: float) -> int:
 
 
 def _all(**changes: Any) -> dict[str, dict[str, Any]]:
-    return {position: changes for position in POSITIONS[1:-1]}
+    return dict.fromkeys(POSITIONS[1:-1], changes)
 
 
 def _replace(position: int, value: object) -> Callable[[list[Any]], list[Any]]:

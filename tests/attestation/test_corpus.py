@@ -37,13 +37,12 @@ def test_the_corpus_covers_every_code_and_has_not_shrunk() -> None:
 
 @pytest.mark.parametrize("case", bad(), ids=lambda case: case.name)
 def test_the_parser_refuses_exactly_what_belongs_to_its_steps(case: Case) -> None:
-    try:
+    if CODES[case.code or ""][0] not in PARSER_STEPS:
         parse(case.make())
-    except AttestationError as error:
-        assert error.code == case.code
-        assert error.step in PARSER_STEPS
-    else:
-        assert CODES[case.code or ""][0] not in PARSER_STEPS
+        return
+    with pytest.raises(AttestationError) as caught:
+        parse(case.make())
+    assert caught.value.code == case.code
 
 
 def test_minted_documents_have_the_form_of_real_ones() -> None:

@@ -9,6 +9,7 @@
 //! [`sign`], and last [`any`], which picks the suite at run time.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
 
 pub mod any;
 pub mod codec;
@@ -19,6 +20,8 @@ pub mod seal;
 pub mod share;
 pub mod sign;
 pub mod suite;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Code, Culprit, Error, Reaction, Result};
 pub use suite::SuiteId;

@@ -179,3 +179,113 @@ impl SealingKey {
         Ok((cipher, nonce, [header, associated_data].concat()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rng;
+
+    const COST: PassphraseCost = PassphraseCost { memory_kib: 64, iterations: 1, parallelism: 1 };
+
+    fn key(byte: u8) -> SealingKey {
+        SealingKey::from_data_key(&[byte; 32]).unwrap()
+    }
+
+    fn code<T>(result: Result<T>) -> Code {
+        match result {
+            Ok(_) => panic!("accepted"),
+            Err(error) => error.code,
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_opens_and_nothing_else_does() {
+        let mut rng = rng(1);
+        let record = key(1).seal(Kind::Bytes, b"plaintext", b"context", &mut rng).unwrap();
+        assert_eq!(record.len(), 9 + OVERHEAD);
+        let open = |record: &[u8], aad: &[u8]| key(1).open(Kind::Bytes, record, aad);
+        assert_eq!(open(&record, b"context").unwrap().as_slice(), b"plaintext");
+        assert_eq!(code(open(&record, b"Context")), Code::RecordNotAuthentic);
+        assert_eq!(code(open(&record, b"")), Code::RecordNotAuthentic);
+        assert_eq!(code(key(2).open(Kind::Bytes, &record, b"context")), Code::RecordNotAuthentic);
+        assert_eq!(code(key(1).open(Kind::Share, &record, b"context")), Code::RecordMalformed);
+        for at in 0..record.len() {
+            for bit in 0..8 {
+                let mut changed = record.clone();
+                changed[at] ^= 1 << bit;
+                let expected = if at < 8 { Code::RecordMalformed } else { Code::RecordNotAuthentic };
+                assert_eq!(code(open(&changed, b"context")), expected);
+            }
+        }
+        for len in 0..record.len() {
+            assert!(open(&record[..len], b"context").is_err());
+        }
+        assert!(open(&[record.as_slice(), b"\0"].concat(), b"context").is_err());
+        // The boundary between header and associated data cannot be moved.
+        assert!(open(&record[..record.len() - 1], b"").is_err());
+    }
+
+    #[test]
+    fn records_of_one_plaintext_differ() {
+        let mut rng = rng(1);
+        let one = key(1).seal(Kind::Bytes, b"same", b"", &mut rng).unwrap();
+        let two = key(1).seal(Kind::Bytes, b"same", b"", &mut rng).unwrap();
+        assert_ne!(one[8..52], two[8..52]);
+        assert_ne!(one[52..], two[52..]);
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        let mut rng = rng(1);
+        let long = vec![0; MAX_PLAINTEXT_LEN + 1];
+        assert_eq!(code(key(1).seal(Kind::Bytes, &long, b"", &mut rng)), Code::InvalidParameter);
+        let longest = key(1).seal(Kind::Bytes, &long[1..], b"", &mut rng).unwrap();
+        assert_eq!(key(1).open(Kind::Bytes, &longest, b"").unwrap().len(), MAX_PLAINTEXT_LEN);
+        assert_eq!(code(key(1).open(Kind::Bytes, &[longest, vec![0]].concat(), b"")), Code::RecordMalformed);
+        let aad = vec![0; MAX_ASSOCIATED_DATA_LEN + 1];
+        assert_eq!(code(key(1).seal(Kind::Bytes, b"", &aad, &mut rng)), Code::InvalidParameter);
+        assert_eq!(code(key(1).open(Kind::Bytes, &[0; 80], &aad)), Code::InvalidParameter);
+    }
+
+    #[test]
+    fn data_keys_are_checked() {
+        for bad in [&[][..], &[1; 31], &[1; 33], &[0; 32]] {
+            assert_eq!(code(SealingKey::from_data_key(bad)), Code::InvalidParameter);
+        }
+    }
+
+    #[test]
+    fn passphrases_derive_argon2id_keys() {
+        // Checked with the reference implementation's Python binding (argon2-cffi, Type.ID, version 19).
+        let key = SealingKey::from_passphrase(b"correct horse", b"sixteen byte slt", COST).unwrap();
+        assert_eq!(hex::encode(key.0.as_ref()), ARGON2ID_KEY);
+        let mut rng = rng(1);
+        let record = key.seal(Kind::Bytes, b"x", b"", &mut rng).unwrap();
+        let wrong = SealingKey::from_passphrase(b"correct hors", b"sixteen byte slt", COST).unwrap();
+        assert_eq!(code(wrong.open(Kind::Bytes, &record, b"")), Code::RecordNotAuthentic);
+    }
+
+    const ARGON2ID_KEY: &str = "588718e4962a0dbad85c0a1609d282bc5b5ba3a39dd2cf67e31b4e6f1897fb9c";
+
+    #[test]
+    fn passphrase_costs_are_bounded() {
+        let derive =
+            |passphrase: &[u8], salt: &[u8], cost| code(SealingKey::from_passphrase(passphrase, salt, cost));
+        for cost in [
+            PassphraseCost { memory_kib: 7, ..COST },
+            PassphraseCost { memory_kib: (1 << 20) + 1, ..COST },
+            PassphraseCost { memory_kib: u32::MAX, ..COST },
+            PassphraseCost { iterations: 0, ..COST },
+            PassphraseCost { iterations: 17, ..COST },
+            PassphraseCost { parallelism: 0, ..COST },
+            PassphraseCost { parallelism: 17, memory_kib: 1 << 16, ..COST },
+            PassphraseCost { parallelism: u32::MAX, ..COST },
+            PassphraseCost { parallelism: 9, ..COST },
+        ] {
+            assert_eq!(derive(b"p", &[0; 16], cost), Code::InvalidParameter);
+        }
+        assert_eq!(derive(b"", &[0; 16], COST), Code::InvalidParameter);
+        assert_eq!(derive(&[0; 1025], &[0; 16], COST), Code::InvalidParameter);
+        assert_eq!(derive(b"p", &[0; 15], COST), Code::InvalidParameter);
+    }
+}

@@ -6,6 +6,7 @@
 //! payload differently.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
 
 pub mod bitcoin;
 mod error;

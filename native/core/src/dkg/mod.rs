@@ -15,6 +15,8 @@
 
 mod message;
 mod rounds;
+#[cfg(test)]
+mod tests;
 
 pub use message::{CONFIRMATION_LEN, Message1, Message2, message1_len, message2_len};
 pub(crate) use rounds::split_transcript;

@@ -6,6 +6,8 @@
 //! carries a batch: one entry per message, each with nonces of its own.
 
 mod session;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;

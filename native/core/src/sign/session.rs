@@ -38,7 +38,7 @@ impl<S: Suite> NoncePair<S> {
         Self::from_nonces(Nonce::new(secret, rng), Nonce::new(secret, rng))
     }
 
-    fn from_nonces(hiding: Nonce<S>, binding: Nonce<S>) -> Self {
+    pub(super) fn from_nonces(hiding: Nonce<S>, binding: Nonce<S>) -> Self {
         let commitments = SigningCommitments::new(
             NonceCommitment::new(S::mul_base(&hiding.to_scalar())),
             NonceCommitment::new(S::mul_base(&binding.to_scalar())),

@@ -4,6 +4,8 @@ mod finalize;
 mod inspect;
 mod key;
 mod raw;
+#[cfg(test)]
+mod tests;
 
 pub use finalize::{Finalized, finalize};
 pub use inspect::{InputSummary, OutputSummary, Summary, inspect};

@@ -6,6 +6,8 @@
 
 mod instruction;
 mod message;
+#[cfg(test)]
+mod tests;
 
 pub use instruction::{Instruction, Transfer};
 pub use message::{Lookup, Message, Version, address};

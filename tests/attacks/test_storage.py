@@ -1,0 +1,257 @@
+"""What a host can do with its storage: withhold records. It cannot swap, alter or roll them back unnoticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from cosigner import EnclaveRefused
+from enclave.vault import ShareHeader, StoredShare
+from protocol.envelope import cbor
+from protocol.envelope.errors import Culprit
+from protocol.envelope.messages import Found
+from tests.support.world import OTHER_ENVIRONMENT, Host, client, run, solana_message
+from threshold import SealingKey, ThresholdError
+
+
+def key_of(wallet, environment="sandbox"):
+    return f"environments/{environment}/wallets/{wallet.wallet_id}/{wallet.wallet_id}"
+
+
+async def two_wallets(tmp_path, chains=("solana", "solana")):
+    host = Host()
+    await host.start_enclave()
+    user = client(host, tmp_path)
+    return host, user, [await user.create_wallet(chain) for chain in chains]
+
+
+async def refusal(user, wallet):
+    with pytest.raises(EnclaveRefused) as refused:
+        await user.sign_solana(wallet.wallet_id, solana_message(wallet.address))
+    return refused.value
+
+
+def decoded(value: bytes) -> StoredShare:
+    return cbor.decode(value, StoredShare, culprit=Culprit.STORAGE)
+
+
+def test_swapped_records_of_two_wallets_are_refused(tmp_path):
+    async def scenario():
+        host, user, (first, second) = await two_wallets(tmp_path)
+        records = host.storage.records
+        records[key_of(first)], records[key_of(second)] = records[key_of(second)], records[key_of(first)]
+        for wallet in (first, second):
+            error = await refusal(user, wallet)
+            assert (error.code, error.culprit) == ("sealed_record_rejected", Culprit.STORAGE)
+
+    run(scenario)
+
+
+def test_a_share_sealed_for_another_wallet_under_this_wallets_header_is_refused(tmp_path):
+    async def scenario():
+        host, user, (first, second) = await two_wallets(tmp_path)
+        mine, other = (decoded(host.storage.records[key_of(wallet)][1]) for wallet in (first, second))
+        forged = StoredShare(header=mine.header, sealed=other.sealed)
+        host.storage.records[key_of(first)] = (1, cbor.encode(forged))
+        assert (await refusal(user, first)).code == "sealed_record_rejected"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"environment": OTHER_ENVIRONMENT},
+        {"party": 1},
+        {"key_arn": "arn:aws:kms:us-east-1:111122223333:key/other"},
+        {"confirmation": bytes(32)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_record_whose_header_was_edited_is_refused(tmp_path, change):
+    async def scenario():
+        host, user, (wallet, _) = await two_wallets(tmp_path)
+        stored = decoded(host.storage.records[key_of(wallet)][1])
+        fields = {name: getattr(stored.header, name) for name in ShareHeader.__struct_fields__}
+        forged = StoredShare(header=ShareHeader(**(fields | change)), sealed=stored.sealed)
+        host.storage.records[key_of(wallet)] = (1, cbor.encode(forged))
+        assert (await refusal(user, wallet)).code == "sealed_record_rejected"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 2},
+        {"chain": "bitcoin"},
+        {"network": "testnet"},
+        {"suite": "frost-secp256k1-tr"},
+        {"public_key": bytes(32)},
+        {"threshold": 1},
+        {"parties": 3},
+        {"share_set_id": "00000000-0000-4000-8000-000000000000"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_record_whose_wallet_facts_were_edited_is_refused(tmp_path, change):
+    async def scenario():
+        host, user, (wallet, _) = await two_wallets(tmp_path)
+        stored = decoded(host.storage.records[key_of(wallet)][1])
+        header = {name: getattr(stored.header, name) for name in ShareHeader.__struct_fields__}
+        facts = {name: getattr(stored.header.wallet, name) for name in type(stored.header.wallet).__struct_fields__}
+        header["wallet"] = type(stored.header.wallet)(**(facts | change))
+        forged = StoredShare(header=ShareHeader(**header), sealed=stored.sealed)
+        host.storage.records[key_of(wallet)] = (1, cbor.encode(forged))
+        with pytest.raises(EnclaveRefused) as refused:
+            await user.enclave_wallet(wallet.wallet_id)
+        assert refused.value.code == "sealed_record_rejected"
+
+    run(scenario)
+
+
+def test_a_record_of_which_any_byte_was_altered_is_refused(tmp_path):
+    async def scenario():
+        host, user, (wallet, _) = await two_wallets(tmp_path)
+        epoch, value = host.storage.records[key_of(wallet)]
+        for position in range(0, len(value), 7):
+            altered = value[:position] + bytes([value[position] ^ 0x20]) + value[position + 1 :]
+            host.storage.records[key_of(wallet)] = (epoch, altered)
+            with pytest.raises(EnclaveRefused) as refused:
+                await user.enclave_wallet(wallet.wallet_id)
+            assert refused.value.code in {"sealed_record_rejected", "message_malformed"}
+            assert refused.value.culprit is Culprit.STORAGE
+        host.storage.records[key_of(wallet)] = (epoch, value)
+        assert await user.enclave_wallet(wallet.wallet_id) == wallet
+
+    run(scenario)
+
+
+def test_a_record_of_another_environment_is_refused(tmp_path):
+    async def scenario():
+        host = Host()
+        await host.start_enclave()
+        live = client(host, tmp_path / "live", environment=OTHER_ENVIRONMENT)
+        wallet = await live.create_wallet("solana")
+        user = client(host, tmp_path / "sandbox")
+        host.storage.records[key_of(wallet)] = host.storage.records[key_of(wallet, OTHER_ENVIRONMENT)]
+        with pytest.raises(EnclaveRefused) as refused:
+            await user.enclave_wallet(wallet.wallet_id)
+        assert refused.value.code == "sealed_record_rejected"
+
+    run(scenario)
+
+
+def test_a_record_that_vanished_is_reported_as_rolled_back(tmp_path):
+    async def scenario():
+        host, user, (wallet, _) = await two_wallets(tmp_path)
+        host.storage.lies[key_of(wallet)] = None
+        error = await refusal(user, wallet)
+        assert (error.code, error.culprit) == ("epoch_stale", Culprit.STORAGE)
+
+    run(scenario)
+
+
+def test_an_older_epoch_is_refused_by_the_enclave_that_saw_the_newer_one_and_by_a_client_that_knows_it(tmp_path):
+    """Epochs move with refresh and reshare, which come later; here the records of two epochs are sealed by the vault itself."""
+
+    async def scenario():
+        host, user, (wallet, _) = await two_wallets(tmp_path)
+        vault = host.enclave.vaults["sandbox"]
+        share, _ = await vault.load(wallet.wallet_id, 1)
+        old = host.storage.records[key_of(wallet)]
+        # An enclave that has seen epoch 2 of this wallet ...
+        vault._remember(wallet.wallet_id, 2)
+        error = await refusal(user, wallet)
+        assert (error.code, error.culprit) == ("epoch_stale", Culprit.STORAGE)
+        # ... and a fresh enclave, which has seen nothing, asked by a client that knows epoch 2.
+        await host.start_enclave()
+        host.storage.records[key_of(wallet)] = old
+        with pytest.raises(Exception) as refused:
+            await host.enclave.vaults["sandbox"].load(wallet.wallet_id, 2)
+        assert refused.value.code == "epoch_stale"
+        assert share.epoch == 1
+
+    run(scenario)
+
+
+def test_a_client_that_is_behind_is_told_so(tmp_path):
+    async def scenario():
+        host, _, (wallet, _) = await two_wallets(tmp_path)
+        with pytest.raises(Exception) as refused:
+            await host.enclave.vaults["sandbox"].load(wallet.wallet_id, 0)
+        assert refused.value.code == "epoch_superseded"
+
+    run(scenario)
+
+
+def test_a_data_key_record_of_another_environment_is_refused(tmp_path):
+    async def scenario():
+        host, _, _ = await two_wallets(tmp_path)
+        host.storage.records["environments/sandbox/data-key"] = host.storage.records[
+            "environments/live/data-key"
+        ]
+        with pytest.raises(Exception) as refused:
+            await host.start_enclave()
+        assert refused.value.code == "wrapped_key_rejected"
+        assert host.enclave.boot.phase == "awaiting_keys"
+        assert not host.enclave.vaults
+
+    run(scenario)
+
+
+def test_a_host_that_hides_the_data_key_gets_an_enclave_that_opens_no_old_wallet(tmp_path):
+    async def scenario():
+        host, user, (wallet, _) = await two_wallets(tmp_path)
+        del host.storage.records["environments/sandbox/data-key"]
+        await host.start_enclave()
+        assert (await refusal(user, wallet)).code == "sealed_record_rejected"
+
+    run(scenario)
+
+
+def test_two_enclaves_at_genesis_end_with_one_data_key(tmp_path):
+    async def scenario():
+        host = Host()
+        first = await host.start_enclave()
+        # The second enclave reads storage before the first has written, and loses the race at the put.
+        key = "environments/sandbox/data-key"
+        record = host.storage.records.pop(key)
+
+        def first_was_here_already(put_key: str) -> None:
+            if put_key == key:
+                host.storage.records[key] = record
+
+        host.storage.before_put = first_was_here_already
+        second = await host.start_enclave()
+        host.storage.before_put = lambda put_key: None
+        assert host.storage.records[key] == record
+        user = client(host, tmp_path)
+        wallet = await user.create_wallet("solana")
+        share, _ = await first.vaults["sandbox"].load(wallet.wallet_id, 1)
+        assert second is host.enclave
+        assert share.group_public_key == wallet.public_key
+
+    run(scenario)
+
+
+def test_no_stored_record_opens_under_another_data_key(tmp_path):
+    async def scenario():
+        host, _, wallets = await two_wallets(tmp_path, ("solana", "bitcoin"))
+        chosen_by_the_host = SealingKey.from_data_key(bytearray(range(32)))
+        for wallet in wallets:
+            stored = decoded(host.storage.records[key_of(wallet)][1])
+            with pytest.raises(ThresholdError) as refused:
+                chosen_by_the_host.open_share(stored.sealed, cbor.encode(stored.header))
+            assert refused.value.code == "record_not_authentic"
+
+    run(scenario)
+
+
+def test_a_lie_about_the_epoch_beside_the_record_changes_nothing(tmp_path):
+    async def scenario():
+        host, user, (wallet, _) = await two_wallets(tmp_path)
+        _, value = host.storage.records[key_of(wallet)]
+        host.storage.lies[key_of(wallet)] = Found(epoch=9, value=value)
+        assert (await user.enclave_wallet(wallet.wallet_id)).epoch == 1
+
+    run(scenario)

@@ -1,0 +1,270 @@
+"""A client's world in one process: the enclave's own parts over a fake NSM, and between them a host that does what a test tells it.
+
+The client speaks HTTP through :class:`httpx.MockTransport`, so that everything of ``cosigner`` runs as it does outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from attestation import TrustPolicy
+from cosigner.client import AsyncClient
+from cosigner.config import ClientConfig
+from cosigner.store import ShareStore
+from cosigner.transport import Transport
+from enclave.boot import Boot
+from enclave.credentials import Credentials
+from enclave.identity import Identity
+from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
+from enclave.server import Server
+from enclave.sessions import Sessions
+from enclave.storage import StorageConflictError
+from enclave.vault import Vault
+from protocol.envelope import cbor
+from protocol.envelope.errors import Culprit
+from protocol.envelope.messages import (
+    Attest,
+    Attested,
+    AwsCredentials,
+    Done,
+    Fault,
+    Found,
+    LinkReply,
+    LinkReplyFrame,
+    LinkRequest,
+    LinkRequestFrame,
+    OpenSession,
+    Provision,
+    Record,
+    RecordReply,
+    SessionOpened,
+)
+from simulator.nsm import FakeNsm
+from simulator.pki import NitroPki
+from threshold import SealingKey
+
+ENVIRONMENT = "sandbox"
+KEY_ARN = "arn:aws:kms:sim-region-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+MEASUREMENTS = {0: b"\x01" * 48, 1: b"\x02" * 48, 2: b"\x03" * 48}
+MANIFEST = Manifest(
+    version=1,
+    environments=[Environment(id=ENVIRONMENT, kms_key_arn=KEY_ARN)],
+    kms=KmsEndpoint(region="sim-region-1", host="kms.test", port=443, ca_pem=""),
+).encode()
+
+Forward = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Rule = Callable[[httpx.Request, Forward], Awaitable[httpx.Response]]
+T = TypeVar("T")
+
+
+class MemoryStorage:
+    """The host's storage, honest, with hooks that run before and after a write."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Found] = {}
+        self.after_put: Callable[[str], None] = lambda _: None
+
+    async def get(self, key: str) -> Found | None:
+        return self.records.get(key)
+
+    async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
+        current = self.records[key].epoch if key in self.records else 0
+        if current != expected:
+            raise StorageConflictError(current)
+        self.records[key] = Found(epoch=epoch, value=value)
+        self.after_put(key)
+
+
+@dataclass
+class Seen:
+    """What went over the wire, as the host saw it."""
+
+    attestations: int = 0
+    hellos: list[bytes] = field(default_factory=list)
+    records: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def sessions(self) -> list[str]:
+        """The session ids of all records, each once, in order."""
+        return list(dict.fromkeys(session for session, _ in self.records))
+
+
+async def honest(request: httpx.Request, forward: Forward) -> httpx.Response:
+    return await forward(request)
+
+
+class World:
+    """An enclave and its host.
+
+    :ivar rule: what the host does with a request; :func:`honest` by default.
+    """
+
+    def __init__(self, *, measurements: dict[int, bytes] | None = None, clock: Any = None) -> None:
+        self.pki = NitroPki.ephemeral()
+        self.storage = MemoryStorage()
+        self.seen = Seen()
+        self.rule: Rule = honest
+        self._measurements = measurements or MEASUREMENTS
+        self._clock = {} if clock is None else {"clock": clock}
+        self._data_key = os.urandom(32)
+        self._server: Server | None = None
+
+    def restart(self) -> None:
+        """The enclave loses its memory; storage and KMS stay."""
+        self._server = None
+
+    async def ask(self, request: LinkRequest) -> LinkReply:
+        """What goes over the link, through its real encoding."""
+        server = self._server or await self._boot()
+        frame = cbor.decode(
+            cbor.encode(LinkRequestFrame(id=1, body=request)), LinkRequestFrame, culprit=Culprit.HOST
+        )
+        reply = LinkReplyFrame(id=1, body=await server.handle(frame.body))
+        return cbor.decode(cbor.encode(reply), LinkReplyFrame, culprit=Culprit.ENCLAVE).body
+
+    async def _boot(self) -> Server:
+        nsm = FakeNsm(self.pki, measurements=self._measurements, **self._clock)
+        vaults: dict[str, Vault] = {}
+
+        async def release_keys(_: Manifest) -> None:
+            vaults[ENVIRONMENT] = Vault(
+                environment=ENVIRONMENT,
+                key_arn=KEY_ARN,
+                sealing_key=SealingKey.from_data_key(self._data_key),
+                storage=self.storage,
+            )
+
+        self._server = Server(
+            boot=Boot(nsm, release_keys),
+            identity=Identity(nsm),
+            sessions=Sessions(),
+            credentials=Credentials(),
+            vaults=vaults,
+        )
+        credentials = AwsCredentials(access_key_id="A", secret_access_key="S", session_token="")
+        assert await self.ask(Provision(MANIFEST, credentials)) == Done()
+        return self._server
+
+    # --- the host ------------------------------------------------------------------------------------------------------------
+
+    def transport(self) -> Transport:
+        """A client's way to this host."""
+
+        async def handle(request: httpx.Request) -> httpx.Response:
+            return streamed(await self.rule(request, self._forward))
+
+        http = httpx.AsyncClient(base_url="http://host.test", transport=httpx.MockTransport(handle))
+        return Transport("http://host.test", http=http)
+
+    async def _forward(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path.strip("/").split("/")
+        match request.method, *path:
+            case "GET", "attestation":
+                self.seen.attestations += 1
+                reply = await self.ask(Attest(bytes.fromhex(request.url.params["nonce"])))
+            case "POST", "v1", "sessions":
+                self.seen.hellos.append(request.content)
+                reply = await self.ask(OpenSession(request.content))
+            case "POST", "v1", "sessions", session_id, "records":
+                self.seen.records.append((session_id, request.content))
+                reply = await self.ask(Record(bytes.fromhex(session_id), request.content))
+            case _:
+                raise AssertionError(f"no such route: {request.method} {request.url}")
+        return as_http(reply)
+
+    # --- the client ----------------------------------------------------------------------------------------------------------
+
+    def config(self, **changes: Any) -> ClientConfig:
+        pcrs = {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(MANIFEST)}
+        policy = {
+            "roots": frozenset({self.pki.root_sha256}),
+            "pcrs": {index: frozenset({value}) for index, value in pcrs.items()},
+        }
+        return ClientConfig("http://host.test", ENVIRONMENT, TrustPolicy(**(policy | changes)))
+
+    def client(self, store: ShareStore | None = None, **changes: Any) -> AsyncClient:
+        return AsyncClient(self.config(**changes), store, transport=self.transport())
+
+    def run(
+        self, operation: Callable[[AsyncClient], Awaitable[T]], store: ShareStore | None = None, **changes: Any
+    ) -> T:
+        """Run an operation with a client of its own, which remembers nothing of earlier ones."""
+
+        async def scenario() -> T:
+            async with self.client(store, **changes) as client:
+                return await operation(client)
+
+        return asyncio.run(scenario())
+
+    @contextmanager
+    def misbehaving(self, rule: Rule) -> Iterator[None]:
+        """The host follows ``rule`` for a while."""
+        self.rule, before = rule, self.rule
+        try:
+            yield
+        finally:
+            self.rule = before
+
+
+class Chunks(httpx.AsyncByteStream):
+    """A body that arrives in pieces."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            yield chunk
+
+
+def streamed(response: httpx.Response) -> httpx.Response:
+    """The same answer, not yet read, as it is when it comes from a socket."""
+    if isinstance(response.stream, Chunks):
+        return response
+    return httpx.Response(response.status_code, headers=response.headers, stream=Chunks([response.content]))
+
+
+def as_http(reply: LinkReply) -> httpx.Response:
+    match reply:
+        case Attested(document=document, channel_key=key):
+            return attestation_body(document, key)
+        case SessionOpened(hello=hello):
+            return httpx.Response(200, content=hello)
+        case RecordReply(record=record):
+            return httpx.Response(200, content=record)
+        case Fault(code=code, message=message, culprit=culprit, reaction=reaction):
+            return problem(503, code, detail=message, culprit=culprit.value, reaction=reaction.value)
+    raise AssertionError(reply)
+
+
+def attestation_body(document: bytes, channel_key: bytes) -> httpx.Response:
+    encoded = {
+        "document": base64.b64encode(document).decode(),
+        "channelKey": base64.b64encode(channel_key).decode(),
+    }
+    return httpx.Response(200, json=encoded)
+
+
+def problem(status: int, code: str, **more: str) -> httpx.Response:
+    body = json.dumps({"type": "about:blank", "status": status, "code": code, **more})
+    return httpx.Response(status, content=body, headers={"content-type": "application/problem+json"})
+
+
+def record_number(request: httpx.Request) -> int | None:
+    """Which record of its session a request carries: 0 is the first; ``None`` for other requests."""
+    return int.from_bytes(request.content[:8], "big") if request.url.path.endswith("/records") else None
+
+
+def open_store(directory: Path, key: bytes = b"k" * 32) -> ShareStore:
+    """A store under a fixed key rather than a passphrase, which takes a tenth of a second each time."""
+    return ShareStore(directory, SealingKey.from_data_key(key))

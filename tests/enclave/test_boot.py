@@ -1,0 +1,228 @@
+"""Boot phases: the table, the measurement, and what can go wrong in between."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import get_args
+
+import pytest
+
+from enclave import manifest
+from enclave.boot import LEGAL, Boot, Phase
+from enclave.nsm import NsmError
+from protocol.envelope import cbor
+from protocol.envelope.errors import CosignerError, Reaction
+from protocol.envelope.messages import (
+    Attest,
+    LinkRequest,
+    OpenSession,
+    Provision,
+    Record,
+    Status,
+    UpdateCredentials,
+)
+from simulator.nsm import FakeNsm
+from tests.support.world import CREDENTIALS, MANIFEST, MEASUREMENTS, PKI, EnclaveInProcess, Host, run
+
+SAMPLES = {
+    Attest: Attest(nonce=bytes(32)),
+    OpenSession: OpenSession(hello=b"hello"),
+    Record: Record(session_id=bytes(16), record=b"record"),
+    Provision: Provision(manifest=b"manifest", credentials=CREDENTIALS),
+    UpdateCredentials: UpdateCredentials(credentials=CREDENTIALS),
+    Status: Status(),
+}
+
+
+async def keys_are_released(parsed: manifest.Manifest) -> None:
+    return None
+
+
+def fresh() -> FakeNsm:
+    return FakeNsm(PKI, measurements=MEASUREMENTS)
+
+
+def test_every_request_has_its_place_in_the_table():
+    assert set(SAMPLES) == set(get_args(LinkRequest))
+    assert set(LEGAL) == set(Phase)
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
+def test_the_table_is_what_is_enforced(phase, kind):
+    boot = Boot(fresh(), keys_are_released)
+    boot.phase = phase
+    if kind in LEGAL[phase]:
+        boot.require_legal(SAMPLES[kind])
+        return
+    with pytest.raises(CosignerError) as refused:
+        boot.require_legal(SAMPLES[kind])
+    assert refused.value.code == "phase_illegal"
+
+
+def test_sessions_are_opened_and_served_in_one_phase_only():
+    for kind in (OpenSession, Record):
+        assert [phase for phase in Phase if kind in LEGAL[phase]] == [Phase.READY]
+
+
+def test_the_manifest_is_measured_into_pcr16_and_every_pcr_locked_before_keys_are_asked_for():
+    async def scenario():
+        nsm, order = fresh(), []
+
+        async def release(parsed: manifest.Manifest) -> None:
+            order.append([nsm.describe_pcr(index)[0] for index in range(32)])
+            order.append(nsm.describe_pcr(16)[1])
+
+        boot = Boot(nsm, release)
+        await boot.provision(MANIFEST.encode())
+        assert boot.phase is Phase.READY
+        assert order[0] == [True] * 32
+        digest = hashlib.sha384(MANIFEST.encode()).digest()
+        assert order[1] == hashlib.sha384(bytes(48) + digest).digest()
+        with pytest.raises(NsmError):
+            nsm.extend_pcr(16, b"more")
+
+    run(scenario)
+
+
+def test_a_second_manifest_is_refused_in_every_phase():
+    async def scenario():
+        boot = Boot(fresh(), keys_are_released)
+        await boot.provision(MANIFEST.encode())
+        for again in (MANIFEST.encode(), other_manifest()):
+            with pytest.raises(CosignerError) as refused:
+                await boot.provision(again)
+            assert refused.value.code == "manifest_already_measured"
+
+    run(scenario)
+
+
+def test_keys_that_were_not_released_can_be_asked_for_again_under_the_same_manifest_only():
+    async def scenario():
+        answers = [CosignerError("storage_unavailable", "no", culprit="storage"), None]
+
+        async def release(parsed: manifest.Manifest) -> None:
+            answer = answers.pop(0)
+            if answer is not None:
+                raise answer
+
+        boot = Boot(fresh(), release)
+        with pytest.raises(CosignerError):
+            await boot.provision(MANIFEST.encode())
+        assert boot.phase is Phase.AWAITING_KEYS
+        assert "not released" in boot.reason
+        with pytest.raises(CosignerError) as refused:
+            await boot.provision(other_manifest())
+        assert refused.value.code == "manifest_already_measured"
+        await boot.provision(MANIFEST.encode())
+        assert (boot.phase, boot.reason) == (Phase.READY, "")
+
+    run(scenario)
+
+
+class LyingNsm(FakeNsm):
+    """An NSM whose PCR16 does not hold what was extended into it."""
+
+    def describe_pcr(self, index: int) -> tuple[bool, bytes]:
+        locked, value = super().describe_pcr(index)
+        return (locked, bytes(48)) if index == 16 else (locked, value)
+
+
+class ForgetfulNsm(FakeNsm):
+    """An NSM that does not lock."""
+
+    def lock_pcrs(self, count: int) -> None:
+        return None
+
+
+class RefusingNsm(FakeNsm):
+    """An NSM that does not extend."""
+
+    def extend_pcr(self, index: int, data: bytes) -> bytes:
+        raise NsmError("InternalError", "no")
+
+
+@pytest.mark.parametrize("kind", [LyingNsm, ForgetfulNsm, RefusingNsm], ids=lambda kind: kind.__name__)
+def test_a_measurement_that_fails_halts_the_enclave_for_ever(kind):
+    async def scenario():
+        asked = []
+
+        async def release(parsed: manifest.Manifest) -> None:
+            asked.append(parsed)
+
+        boot = Boot(kind(PKI, measurements=MEASUREMENTS), release)
+        with pytest.raises(CosignerError) as refused:
+            await boot.provision(MANIFEST.encode())
+        assert (refused.value.code, refused.value.reaction) == ("measurement_failed", Reaction.BURN)
+        assert boot.phase is Phase.HALTED
+        assert not asked
+        with pytest.raises(CosignerError) as halted:
+            boot.require_legal(SAMPLES[Provision])
+        assert halted.value.reaction is Reaction.BURN
+
+    run(scenario)
+
+
+def test_a_manifest_extended_by_somebody_before_us_halts_the_enclave():
+    async def scenario():
+        nsm = fresh()
+        nsm.extend_pcr(16, b"somebody was here")
+        boot = Boot(nsm, keys_are_released)
+        with pytest.raises(CosignerError):
+            await boot.provision(MANIFEST.encode())
+        assert boot.phase is Phase.HALTED
+
+    run(scenario)
+
+
+def other_manifest(**changes: object) -> bytes:
+    fields = {name: getattr(MANIFEST, name) for name in manifest.Manifest.__struct_fields__}
+    fields["environments"] = MANIFEST.environments[:1]
+    return cbor.encode(manifest.Manifest(**(fields | changes)))
+
+
+def with_environment(**changes: object) -> bytes:
+    fields = {"id": "sandbox", "kms_key_arn": MANIFEST.environments[0].kms_key_arn} | changes
+    return other_manifest(environments=[manifest.Environment(**fields)])
+
+
+BAD_MANIFESTS = {
+    "nothing": b"",
+    "noise": bytes(range(200)),
+    "trailing byte": MANIFEST.encode() + b"\x00",
+    "other version": other_manifest(version=2),
+    "no environment": other_manifest(environments=[]),
+    "environment twice": other_manifest(environments=MANIFEST.environments[:1] * 2),
+    "alias instead of a key": with_environment(kms_key_arn="arn:aws:kms:us-east-1:111122223333:alias/mine"),
+    "key of another region": with_environment(kms_key_arn="arn:aws:kms:eu-west-1:111122223333:key/1"),
+    "slash in a name": with_environment(id="sand/box"),
+    "newline at the end of a name": with_environment(id="sandbox\n"),
+    "too large": b"\x81" * (64 * 1024 + 1),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MANIFESTS)
+def test_a_manifest_that_is_not_right_is_refused_before_anything_is_measured(name):
+    async def scenario():
+        nsm = fresh()
+        boot = Boot(nsm, keys_are_released)
+        with pytest.raises(CosignerError):
+            await boot.provision(BAD_MANIFESTS[name])
+        assert boot.phase is Phase.AWAITING_MANIFEST
+        assert nsm.describe_pcr(16) == (False, bytes(48))
+        await boot.provision(MANIFEST.encode())
+        assert boot.phase is Phase.READY
+
+    run(scenario)
+
+
+def test_status_tells_the_phase_and_nothing_secret():
+    async def scenario():
+        host = Host()
+        host.enclave = EnclaveInProcess(host.storage, host.kms)
+        assert (await host.ask(Status())).phase == "awaiting_manifest"
+        await host.start_enclave()
+        reply = await host.ask(Status())
+        assert (reply.phase, reply.reason, reply.sessions) == ("ready", "", 0)
+
+    run(scenario)

@@ -1,0 +1,305 @@
+"""Data keys through the real KMS client, the real tunnel code and the KMS simulator over HTTPS: when KMS, or who plays it, misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from enclave.boot import Boot, Phase
+from enclave.credentials import Credentials
+from enclave.keys import data_key
+from enclave.kms import AttestedKms, KmsError
+from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
+from enclave.tunnel import Tunnel
+from enclave.vault import Vault
+from protocol.envelope import cbor, frames
+from protocol.envelope.address import Address
+from protocol.envelope.errors import Culprit
+from simulator.kms import Fault, KmsSimulator, key_policy
+from simulator.nsm import FakeNsm
+from simulator.pki import NitroPki
+from simulator.stack import OPERATOR, editable
+from tests.support.tunnel_port import TunnelPort
+from tests.support.world import CREDENTIALS, MEASUREMENTS, MemoryStorage, run
+
+NAME = "kms.us-east-1.amazonaws.com"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    return tmp_path_factory.mktemp("kms")
+
+
+@pytest.fixture(scope="module")
+def simulator(state):
+    with KmsSimulator(state) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def behave(simulator):
+    yield
+    simulator.faults.clear()
+
+
+def manifest_for(simulator, key_arn: str) -> Manifest:
+    return Manifest(
+        version=1,
+        environments=[Environment(id="sandbox", kms_key_arn=key_arn)],
+        kms=KmsEndpoint(region="us-east-1", host=NAME, port=443, ca_pem=simulator.ca_pem.decode()),
+    )
+
+
+class World:
+    """An environment with a KMS key whose policy pins the right enclave, and a host with its ports."""
+
+    def __init__(self, simulator, state, tmp_path) -> None:
+        self.simulator, self.state = simulator, state
+        self.storage = MemoryStorage()
+        self.directory, self.numbers = tmp_path, itertools.count()
+        self.tunnel = Address.parse(f"unix:{tmp_path}/nobody-listens")
+        # The manifest needs the key's name, and the key's policy the manifest's measurement: the policy comes last, as in production.
+        self.key_arn = simulator.create_key(editable(key_policy({0: bytes(48)}), simulator.account))
+        self.manifest = manifest_for(simulator, self.key_arn)
+        self.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(self.manifest.encode())})
+        self.vaults: dict[str, Vault] = {}
+
+    def allow(self, pcrs) -> None:
+        """The operator puts a key policy that pins these PCRs."""
+        ca_file = self.state / "ca.pem"
+        ca_file.write_bytes(self.simulator.ca_pem)
+        operator = boto3.client(
+            "kms",
+            region_name=self.simulator.region,
+            endpoint_url=self.simulator.url,
+            verify=str(ca_file),
+            aws_access_key_id=OPERATOR,
+            aws_secret_access_key="any",
+            config=Config(proxies={}),
+        )
+        operator.put_key_policy(
+            KeyId=self.key_arn, Policy=editable(key_policy(pcrs), self.simulator.account)
+        )
+
+    def boot(self, *, nsm: FakeNsm | None = None) -> Boot:
+        nsm = nsm or FakeNsm(NitroPki.open(self.state), measurements=MEASUREMENTS)
+        credentials = Credentials()
+        credentials.update(CREDENTIALS)
+
+        async def release(manifest: Manifest) -> None:
+            kms = AttestedKms(
+                region=manifest.kms.region,
+                host=manifest.kms.host,
+                port=manifest.kms.port,
+                ca_pem=manifest.kms.ca_pem,
+                dial=lambda host, port: Tunnel(self.tunnel).dial(host, port),
+                credentials=credentials.current,
+                nsm=nsm,
+                sleep=lambda seconds: None,
+            )
+            for environment in manifest.environments:
+                self.vaults[environment.id] = Vault(
+                    environment=environment.id,
+                    key_arn=environment.kms_key_arn,
+                    sealing_key=await data_key(environment, kms=kms, storage=self.storage),
+                    storage=self.storage,
+                )
+
+        return Boot(nsm, release)
+
+    async def provision(self, boot: Boot) -> None:
+        path = f"{self.directory}/{next(self.numbers)}"
+        self.tunnel = Address.parse(f"unix:{path}")
+        with TunnelPort(path, self.simulator.port) as port:
+            await boot.provision(self.manifest.encode())
+            assert set(port.destinations) == {(NAME, 443)}
+
+
+@pytest.fixture
+def world(simulator, state, tmp_path):
+    return World(simulator, state, tmp_path)
+
+
+def test_the_first_enclave_generates_the_data_key_and_the_next_one_decrypts_it(world):
+    async def scenario():
+        first = world.boot()
+        await world.provision(first)
+        assert first.phase is Phase.READY
+        assert list(world.storage.records) == ["environments/sandbox/data-key"]
+        second = world.boot()
+        await world.provision(second)
+        assert second.phase is Phase.READY
+        assert len(world.storage.history) == 1
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2, MANIFEST_PCR])
+@pytest.mark.parametrize("genesis", [True, False], ids=["at genesis", "later"])
+def test_kms_releases_nothing_to_an_enclave_with_a_wrong_pcr(world, wrong, genesis):
+    async def scenario():
+        if not genesis:
+            await world.provision(world.boot())
+        pcrs = {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())}
+        world.allow({**pcrs, wrong: bytes([0xEE]) * 48})
+        boot = world.boot()
+        with pytest.raises(KmsError) as refused:
+            await world.provision(boot)
+        assert refused.value.code == "kms_denied"
+        assert boot.phase is Phase.AWAITING_KEYS
+
+    run(scenario)
+
+
+MISBEHAVIOUR = {
+    Fault.PLAINTEXT: "kms_plaintext_returned",
+    Fault.OTHER_KEY_ID: "kms_key_mismatch",
+    Fault.FORGED_ENVELOPE: "kms_envelope_refused",
+    Fault.FOREIGN_ENVELOPE: "kms_envelope_refused",
+    Fault.SHORT_KEY: "kms_data_key_length",
+    Fault.NO_ENVELOPE: "kms_answer_malformed",
+    Fault.GARBAGE: "kms_answer_malformed",
+}
+
+
+@pytest.mark.parametrize("fault", MISBEHAVIOUR, ids=lambda fault: fault.value)
+@pytest.mark.parametrize("genesis", [True, False], ids=["at genesis", "later"])
+def test_an_answer_of_kms_that_must_not_be_believed_leaves_the_enclave_without_keys(world, fault, genesis):
+    async def scenario():
+        if not genesis:
+            await world.provision(world.boot())
+        boot = world.boot()
+        world.simulator.faults.inject(fault, times=8)
+        with pytest.raises(KmsError) as refused:
+            await world.provision(boot)
+        assert refused.value.code == MISBEHAVIOUR[fault]
+        assert boot.phase is Phase.AWAITING_KEYS
+        assert len(world.storage.history) == (0 if genesis else 1)
+        world.simulator.faults.clear()
+        await world.provision(boot)  # once KMS behaves, the same enclave gets its keys
+        assert boot.phase is Phase.READY
+
+    run(scenario)
+
+
+def test_kms_that_throttles_and_drops_is_tried_again(world):
+    async def scenario():
+        world.simulator.faults.inject(Fault.THROTTLE)
+        world.simulator.faults.inject(Fault.DROP)
+        boot = world.boot()
+        await world.provision(boot)
+        assert boot.phase is Phase.READY
+
+    run(scenario)
+
+
+def test_kms_refuses_a_stale_attestation_document(world):
+    async def scenario():
+        slow = FakeNsm(
+            NitroPki.open(world.state),
+            measurements=MEASUREMENTS,
+            clock=lambda: datetime.now(UTC) - timedelta(minutes=6),
+        )
+        with pytest.raises(KmsError) as refused:
+            await world.provision(world.boot(nsm=slow))
+        assert refused.value.culprit == "kms"
+
+    run(scenario)
+
+
+def test_kms_refuses_an_attestation_document_of_an_unrelated_root(world):
+    async def scenario():
+        foreign = FakeNsm(NitroPki.ephemeral(), measurements=MEASUREMENTS)
+        with pytest.raises(KmsError) as refused:
+            await world.provision(world.boot(nsm=foreign))
+        assert refused.value.culprit == "kms"
+
+    run(scenario)
+
+
+def test_a_host_that_plays_kms_itself_fails_at_tls(world, tmp_path):
+    async def scenario():
+        boot = world.boot()
+        with KmsSimulator(tmp_path / "evil") as evil:
+            world.simulator = evil
+            with pytest.raises(KmsError) as refused:
+                await world.provision(boot)
+        assert (refused.value.code, refused.value.culprit) == ("kms_tls_failed", "host")
+        assert boot.phase is Phase.AWAITING_KEYS
+
+    run(scenario)
+
+
+def test_a_host_without_a_tunnel_is_named(world):
+    async def scenario():
+        boot = world.boot()
+        with pytest.raises(KmsError) as refused:
+            await boot.provision(world.manifest.encode())
+        assert (refused.value.code, refused.value.culprit) == ("kms_tunnel_failed", "host")
+
+    run(scenario)
+
+
+def test_the_ciphertext_of_another_environment_does_not_decrypt(world):
+    """The encryption context names the environment; KMS enforces it."""
+
+    async def scenario():
+        await world.provision(world.boot())
+        record = world.storage.records["environments/sandbox/data-key"]
+        other = Environment(id="other", kms_key_arn=world.key_arn)
+        world.manifest = Manifest(version=1, environments=[other], kms=world.manifest.kms)
+        world.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())})
+        forged = record[1].replace(b"gsandbox", b"eother")
+        assert forged != record[1]
+        world.storage.records["environments/other/data-key"] = (1, forged)
+        with pytest.raises(KmsError) as refused:
+            await world.provision(world.boot())
+        assert refused.value.code == "kms_ciphertext_refused"
+
+    run(scenario)
+
+
+def test_a_tunnel_to_a_destination_that_the_host_refuses_is_an_os_error(tmp_path):
+    async def scenario():
+        from protocol.envelope.messages import Fault as LinkFault
+
+        async def refuse(reader, writer):
+            await frames.read(reader, culprit=Culprit.ENCLAVE)
+            fault = LinkFault(
+                code="tunnel_destination_refused", message="no", culprit=Culprit.ENCLAVE, reaction="abort"
+            )
+            writer.write(frames.pack(cbor.encode(fault)))
+            writer.close()
+
+        address = Address.parse(f"unix:{tmp_path}/t")
+        server = await address.listen(refuse)
+        try:
+            with pytest.raises(ConnectionRefusedError, match="tunnel_destination_refused"):
+                await asyncio.to_thread(Tunnel(address).dial, "example.com", 443)
+        finally:
+            server.close()
+
+    run(scenario)
+
+
+def test_a_tunnel_answer_of_nonsense_is_refused(tmp_path):
+    async def scenario():
+        async def babble(reader, writer):
+            await frames.read(reader, culprit=Culprit.ENCLAVE)
+            writer.write(b"\x00\x00\x00\x02hi")
+            writer.close()
+
+        address = Address.parse(f"unix:{tmp_path}/t")
+        server = await address.listen(babble)
+        try:
+            with pytest.raises(OSError, match="nonsense"):
+                await asyncio.to_thread(Tunnel(address).dial, "example.com", 443)
+        finally:
+            server.close()
+
+    run(scenario)

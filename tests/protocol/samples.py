@@ -1,0 +1,160 @@
+"""One valid value of every message, and the unions they travel in."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+import msgspec
+
+from cosigner.config import ConfigFile, TrustFile
+from cosigner.store import KdfParameters, ShareFile, StoreFile
+from cosigner.store import ShareHeader as LocalHeader
+from enclave.keys import WrappedKey
+from enclave.manifest import Environment, KmsEndpoint, Manifest
+from enclave.vault import ShareHeader, StoredShare
+from protocol import messages as inner
+from protocol.binding import AttestedKeys
+from protocol.channel import ClientHello, EnclaveHello
+from protocol.envelope import messages as outer
+from protocol.envelope.errors import Culprit, Reaction
+
+WALLET_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+KEY_ARN = "arn:aws:kms:sim-region-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+CREDENTIALS = outer.AwsCredentials(access_key_id="AKIA", secret_access_key="secret", session_token="")
+FAULT = outer.Fault(
+    code="wallet_unknown", message="No such wallet.", culprit=Culprit.CLIENT, reaction=Reaction.ABORT
+)
+WALLET = inner.WalletInfo(
+    wallet_id=WALLET_ID,
+    share_set_id=WALLET_ID,
+    suite="frost-ed25519",
+    chain="solana",
+    network="",
+    epoch=1,
+    threshold=2,
+    parties=2,
+    public_key=bytes(range(32)),
+)
+
+SAMPLES: dict[type[msgspec.Struct], Any] = {
+    type(sample): sample
+    for sample in (
+        FAULT,
+        CREDENTIALS,
+        outer.Attest(nonce=bytes(range(16))),
+        outer.OpenSession(hello=b"hello"),
+        outer.Record(session_id=bytes(16), record=b"record"),
+        outer.Provision(manifest=b"manifest", credentials=CREDENTIALS),
+        outer.UpdateCredentials(credentials=CREDENTIALS),
+        outer.Status(),
+        outer.Attested(document=b"document", channel_key=bytes(1216)),
+        outer.SessionOpened(session_id=bytes(16), hello=b"hello"),
+        outer.RecordReply(record=b"record"),
+        outer.Done(),
+        outer.StatusReply(phase="ready", reason="", sessions=3, counters={"signed": 7, "records": 300}),
+        outer.StorageGet(key="environments/sandbox/data-key"),
+        outer.StoragePut(key="a/b_c-d", expected=0, epoch=1, value=b"value"),
+        outer.StorageDelete(key="a", expected=1),
+        outer.StorageList(prefix="environments/sandbox/", after="", count=1000),
+        outer.Found(epoch=1, value=b"value"),
+        outer.Missing(),
+        outer.Conflict(current=0),
+        outer.Keys(keys=["a", "b/c"]),
+        outer.TunnelOpen(host="kms.sim-region-1.amazonaws.com", port=443),
+        inner.BeginDkg(
+            wallet_id=WALLET_ID,
+            suite="frost-ed25519",
+            chain="solana",
+            network="",
+            threshold=2,
+            parties=2,
+            message1=b"message 1",
+        ),
+        inner.DkgBegun(message1=b"message 1", message2=b"message 2"),
+        inner.FinishDkg(wallet_id=WALLET_ID, message2=b"message 2", confirmation=bytes(32)),
+        inner.GetWallet(wallet_id=WALLET_ID),
+        inner.WalletReply(wallet=WALLET, confirmation=bytes(32)),
+        inner.Sign(
+            wallet_id=WALLET_ID,
+            epoch=1,
+            payload=inner.SolanaPayload(message=b"message"),
+            commitments=[bytes(64)],
+        ),
+        inner.Signed(
+            commitments=[bytes(64)],
+            shares=[bytes(32)],
+            digests=[b"digest"],
+            summary={
+                "fee": 500,
+                "inputs": [{"index": 0, "ours": True}],
+                "data": b"bytes",
+                "version": "legacy",
+            },
+        ),
+        inner.Close(),
+    )
+}
+"""Every message with a ``kind``, except the two payloads, which travel in :class:`Sign`."""
+
+PLAIN: list[Any] = [
+    outer.LinkRequestFrame(id=7, body=outer.Status()),
+    outer.LinkReplyFrame(id=(1 << 32) - 1, body=FAULT),
+    outer.StorageRequestFrame(id=0, body=outer.StorageGet(key="a")),
+    outer.StorageReplyFrame(id=1, body=outer.Missing()),
+    inner.Call(request=inner.Close()),
+    inner.Answer(reply=FAULT),
+    WALLET,
+    AttestedKeys(version=1, channel_key=bytes(32)),
+    ClientHello(version=1, environment="sandbox", client_key=bytes(1216), client_random=bytes(32)),
+    EnclaveHello(version=1, session_id=bytes(16), enclave_random=bytes(32), lifetime=3600),
+    Manifest(
+        version=1,
+        environments=[Environment(id="sandbox", kms_key_arn=KEY_ARN)],
+        kms=KmsEndpoint(region="sim-region-1", host="kms.sim-region-1.amazonaws.com", port=443, ca_pem=""),
+    ),
+    StoredShare(
+        header=ShareHeader(
+            version=1,
+            environment="sandbox",
+            key_arn=KEY_ARN,
+            party=2,
+            wallet=WALLET,
+            confirmation=bytes(32),
+        ),
+        sealed=b"sealed",
+    ),
+    WrappedKey(version=1, environment="sandbox", key_arn=KEY_ARN, ciphertext=b"ciphertext"),
+    ShareFile(header=LocalHeader(version=1, environment="sandbox", party=1, wallet=WALLET), sealed=b"sealed"),
+    StoreFile(version=1, kdf=KdfParameters(salt=bytes(16)), check=b"check"),
+]
+"""Structures without a ``kind``."""
+
+ENVELOPES: dict[type[msgspec.Struct], tuple[str, Any]] = {
+    outer.LinkRequestFrame: ("body", outer.LinkRequest),
+    outer.LinkReplyFrame: ("body", outer.LinkReply),
+    outer.StorageRequestFrame: ("body", outer.StorageRequest),
+    outer.StorageReplyFrame: ("body", outer.StorageReply),
+    inner.Call: ("request", inner.Request),
+    inner.Answer: ("reply", inner.Reply),
+}
+"""Each envelope, the field that holds its message, and the union of what it may hold."""
+
+CLIENT_CONFIG = ConfigFile(
+    api_url="http://127.0.0.1:8080",
+    environment="sandbox",
+    trust=TrustFile(
+        roots=["ab" * 32], pcrs={index: [f"{index:0>2}" * 48] for index in ("0", "1", "2", "16")}
+    ),
+)
+
+
+def enveloped() -> list[Any]:
+    """Every message in every envelope that may hold it."""
+    found = []
+    for envelope, (field, union) in ENVELOPES.items():
+        for kind in typing.get_args(union):
+            rest = {"id": 5} if field == "body" else {}
+            found.append(envelope(**{field: SAMPLES[kind], **rest}))
+    return found
