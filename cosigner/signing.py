@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.messages import ENCLAVE_PARTY, PsbtPayload, Sign, Signed, SolanaPayload
-from threshold import frost_begin, verify_signature
+from threshold import frost_begin
 from threshold.tasks import SigningTask, psbt_task, solana_task
 
 if TYPE_CHECKING:
@@ -49,15 +49,12 @@ async def cosign(keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, pay
                 "The enclave would sign something else than this payload; nothing was signed.",
                 culprit=Culprit.ENCLAVE,
             )
+        # finish verifies every signature under the wallet's key before it returns it
         return nonces.finish(
             share, task.digests, {ENCLAVE_PARTY: (signed.commitments, signed.shares)}, task.tweaks
         )
 
-    signatures = await keeper.run(ceremony)
-    tweaks = task.tweaks or [None] * len(task.digests)
-    for digest, signature, tweak in zip(task.digests, signatures, tweaks, strict=True):
-        verify_signature(wallet.suite, wallet.public_key, digest, signature, tweak)
-    return CoSigned(task, signatures)
+    return CoSigned(task, await keeper.run(ceremony))
 
 
 def interpret(payload: Payload, wallet: WalletInfo) -> SigningTask:

@@ -49,7 +49,8 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
     vaults: dict[str, Vault] = {}
 
     async def release_keys(manifest: Manifest) -> None:
-        kms = AttestedKms(
+        kms = await asyncio.to_thread(  # it reads boto3's description of the service
+            AttestedKms,
             region=manifest.kms.region,
             host=manifest.kms.host,
             port=manifest.kms.port,

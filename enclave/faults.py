@@ -43,7 +43,7 @@ def translate(error: Exception) -> Fault:
             )
         case NsmError():
             return Fault(
-                code="nsm_refused",
+                code=error.code,
                 message=f"The Nitro Secure Module refused a request: {error}"[:_MAX_MESSAGE],
                 culprit=Culprit.ENCLAVE,
                 reaction=Reaction.RETRY,

@@ -127,7 +127,7 @@ class _Device:
         except self._native_error as error:
             name = getattr(error, "code", None)
             known = name if name in ERROR_CODES else "InternalError"
-            raise NsmError(known, "the NSM refused the request") from error
+            raise NsmError(known, str(error)) from error
         except OverflowError as error:
             # The extension takes PCR indices as small unsigned integers.
             raise NsmError("InvalidIndex", "no such PCR") from error

@@ -16,6 +16,7 @@ from .work import compute
 
 if TYPE_CHECKING:
     from protocol.messages import Payload, WalletInfo
+    from threshold import KeyShare
 
     from .vault import Vault
 
@@ -28,16 +29,18 @@ async def sign(vault: Vault, request: Sign) -> Signed:
     :raises ThresholdError: the commitments are not valid.
     """
     share, wallet = await vault.load(request.wallet_id, request.epoch)
-    task = await compute(interpret, request.payload, wallet)
+    return await compute(_answer, share, wallet, request)
+
+
+def _answer(share: KeyShare, wallet: WalletInfo, request: Sign) -> Signed:
+    task = interpret(request.payload, wallet)
     if len(request.commitments) != len(task.digests):
         raise CosignerError(
             "commitments_wrong_count",
             f"The payload needs {len(task.digests)} signatures, but {len(request.commitments)} nonce commitments came with it.",
             culprit=Culprit.CLIENT,
         )
-    commitments, shares = await compute(
-        frost_respond, share, task.digests, {CLIENT_PARTY: request.commitments}, task.tweaks
-    )
+    commitments, shares = frost_respond(share, task.digests, {CLIENT_PARTY: request.commitments}, task.tweaks)
     return Signed(commitments=commitments, shares=shares, digests=task.digests, summary=task.summary)
 
 

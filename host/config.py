@@ -160,7 +160,7 @@ def parse(raw: bytes) -> Config:
         config = msgspec.json.decode(raw, type=Config, strict=True)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         text, _, field = str(error).partition(" - at `$")
-        raise _invalid(field.rstrip("`").lstrip("."), text) from None
+        raise _invalid(field.rstrip("`").lstrip("."), text + _hint(field.rstrip("`"))) from None
     _check_addresses(config)
     _check_destinations(config.tunnel.allow)
     return config
@@ -208,6 +208,17 @@ def _check_destinations(allow: list[Destination]) -> None:
         except ValueError:
             continue
         raise _invalid(f"{field}.host", "give the name that the enclave's TLS will check, not an IP address")
+
+
+def _hint(field: str) -> str:
+    name = field.rpartition(".")[2]
+    if name in {"listen", "address", "storage", "tunnel", "dial"}:
+        return " (an address is unix:/PATH, tcp:HOST:PORT or vsock:CID:PORT)"
+    if name in {"manifest", "sqlite", "path"}:
+        return " (give an absolute path)"
+    if name == "host":
+        return " (give one whole host name, a lower-case name without wildcards)"
+    return ""
 
 
 def _invalid(field: str, reason: str) -> HostError:

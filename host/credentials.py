@@ -60,7 +60,7 @@ class _File(msgspec.Struct, frozen=True):
     AccessKeyId: Annotated[str, Meta(min_length=1, max_length=128)]
     SecretAccessKey: Annotated[str, Meta(min_length=1, max_length=256)]
     SessionToken: Annotated[str, Meta(max_length=4096)] = ""
-    Expiration: dt.datetime | None = None
+    Expiration: Annotated[dt.datetime, Meta(tz=True)] | None = None
 
 
 class FileSource:

@@ -37,7 +37,9 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._guard = guard
         self._timer: asyncio.TimerHandle | None = None
-        self._received = 0  # bytes of the request that is arriving, as far as chunks of the stream are its alone
+        self._received = (
+            0  # bytes of the request that is arriving, as far as chunks of the stream are its alone
+        )
         self._fresh = 0  # bytes of the present chunk, until a request begins or ends in it
         self._in_headers = True
 

@@ -5,12 +5,11 @@ Bodies, records, credentials, nonces and session ids have no field here, so they
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from typing import Final, Literal, TextIO, TypedDict, Unpack
-
-import msgspec
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -62,7 +61,7 @@ class Log:
         for key, value in fields.items():
             if key in _ALLOWED:
                 record[key] = value[:_MAX_TEXT] if isinstance(value, str) else value
-        self._stream.write(msgspec.json.encode(record).decode() + "\n")
+        self._stream.write(json.dumps(record) + "\n")  # ASCII only: no text can look like a line of its own
         self._stream.flush()
 
     def failure(self, name: str, failure: BaseException, **fields: Unpack[Fields]) -> None:

@@ -6,10 +6,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
-from protocol.envelope.messages import AwsCredentials, Done, Provision, Status, StatusReply, UpdateCredentials
+from protocol.envelope.messages import (
+    AwsCredentials,
+    Done,
+    LinkRequest,
+    Provision,
+    Status,
+    StatusReply,
+    UpdateCredentials,
+)
 
 from .config import Timing
 from .credentials import CredentialSource
@@ -19,6 +27,8 @@ from .log import Log
 from .metrics import Metrics
 from .process import EnclaveProcess
 from .readiness import Board, State
+
+R = TypeVar("R", Done, StatusReply)
 
 _NEEDS_PROVISIONING: Final = frozenset({"awaiting_manifest", "awaiting_keys"})
 _NEEDS_RESTART: Final = frozenset({"manifest_already_measured"})  # beside every fault whose reaction is burn
@@ -89,7 +99,7 @@ class Tending:
 
     async def _round(self) -> float:
         """Look at the enclave and do what is due; when to look again, in monotonic seconds."""
-        status = await self._link.ask(Status(), StatusReply, timeout=self._timing.request)
+        status = await self._ask(Status(), StatusReply)
         self._care.metrics.enclave_sessions.set(status.sessions)
         self._care.metrics.enclave_counters(status.counters)
         again = time.monotonic() + self._timing.status
@@ -122,7 +132,7 @@ class Tending:
         try:
             manifest = care.manifest()
             credentials = (await care.credentials.fetch()).aws
-            await self._link.ask(Provision(manifest, credentials), Done, timeout=self._timing.provision)
+            await self._ask(Provision(manifest, credentials), Done, seconds=self._timing.provision)
         except CosignerError as error:
             care.metrics.provisions.labels("refused").inc()
             if self._link.lost.done() or error.reaction is Reaction.BURN or error.code in _NEEDS_RESTART:
@@ -156,7 +166,7 @@ class Tending:
             fresh = await care.credentials.fetch()
             if fresh.aws == self._handed_in:
                 return
-            await self._link.ask(UpdateCredentials(fresh.aws), Done, timeout=self._timing.request)
+            await self._ask(UpdateCredentials(fresh.aws), Done)
         except CosignerError as error:
             if self._link.lost.done():
                 raise
@@ -166,3 +176,7 @@ class Tending:
         self._handed_in = fresh.aws
         care.metrics.credential_updates.labels("ok").inc()
         care.log.event("credentials_renewed")
+
+    async def _ask(self, body: LinkRequest, kind: type[R], *, seconds: float | None = None) -> R:
+        timeout = self._timing.request if seconds is None else seconds
+        return await self._link.ask(body, kind, timeout=timeout, reserved=True)

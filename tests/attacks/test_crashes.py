@@ -40,9 +40,7 @@ async def settle_and_check(host: Host, directory: Path) -> int:
     for stored in wallets:
         wallet = await user.enclave_wallet(stored.info.wallet_id)
         message = solana_message(wallet.address)
-        verify_solana(
-            message, (await user.sign_solana(wallet.wallet_id, message)).signature, wallet.address
-        )
+        verify_solana(message, (await user.sign_solana(wallet.wallet_id, message)).signature, wallet.address)
     # Every record that the enclave stored belongs to a wallet that this device can use.
     assert len(wallet_records(host)) == len(wallets)
     return len(wallets)
@@ -169,9 +167,7 @@ def test_a_lost_last_answer_is_settled_without_the_user_noticing(tmp_path):
         wallet = await user.create_wallet("solana")
         host.record = real
         message = solana_message(wallet.address)
-        verify_solana(
-            message, (await user.sign_solana(wallet.wallet_id, message)).signature, wallet.address
-        )
+        verify_solana(message, (await user.sign_solana(wallet.wallet_id, message)).signature, wallet.address)
         assert len(wallet_records(host)) == 1
 
     run(scenario)
@@ -213,8 +209,6 @@ def test_an_enclave_restarted_during_signing_costs_one_attempt(tmp_path):
 
         host.record = restart_once
         message = solana_message(wallet.address)
-        verify_solana(
-            message, (await user.sign_solana(wallet.wallet_id, message)).signature, wallet.address
-        )
+        verify_solana(message, (await user.sign_solana(wallet.wallet_id, message)).signature, wallet.address)
 
     run(scenario)

@@ -61,7 +61,9 @@ def test_a_stale_document_is_refused(tmp_path):
 
 def test_a_document_from_the_future_is_refused(tmp_path):
     async def an_enclave_whose_clock_is_ahead(host: Host) -> None:
-        fast = FakeNsm(PKI, measurements=MEASUREMENTS, clock=lambda: datetime.now(UTC) + timedelta(seconds=30))
+        fast = FakeNsm(
+            PKI, measurements=MEASUREMENTS, clock=lambda: datetime.now(UTC) + timedelta(seconds=30)
+        )
         await rewrite(host, fast)
 
     refused_with("attestation_certificate_not_yet_valid", an_enclave_whose_clock_is_ahead, tmp_path)
@@ -84,9 +86,7 @@ def test_an_enclave_in_debug_mode_is_refused(tmp_path):
 
 def test_an_enclave_under_another_manifest_is_refused(tmp_path):
     pcrs = {**POLICY.pcrs, 16: frozenset({os.urandom(48)})}
-    refused_with(
-        "attestation_pcr_mismatch", nothing, tmp_path, TrustPolicy(roots=POLICY.roots, pcrs=pcrs)
-    )
+    refused_with("attestation_pcr_mismatch", nothing, tmp_path, TrustPolicy(roots=POLICY.roots, pcrs=pcrs))
 
 
 def test_a_document_under_another_root_is_refused(tmp_path):

@@ -122,9 +122,7 @@ def test_a_dropped_record_is_a_lost_session_and_not_a_lost_wallet(tmp_path):
         host.record = real
         assert len(dropped) == 1
         message = solana_message(wallet.address)
-        verify_solana(
-            message, (await user.sign_solana(wallet.wallet_id, message)).signature, wallet.address
-        )
+        verify_solana(message, (await user.sign_solana(wallet.wallet_id, message)).signature, wallet.address)
 
     run(scenario)
 
@@ -165,9 +163,7 @@ def test_the_session_id_of_another_client_opens_nothing(tmp_path):
             await host.record(theirs._channel.session_id, record)
         assert refused.value.code == "record_rejected"
         message = solana_message(wallet.address)  # alice's session is as it was
-        verify_solana(
-            message, (await alice.sign_solana(wallet.wallet_id, message)).signature, wallet.address
-        )
+        verify_solana(message, (await alice.sign_solana(wallet.wallet_id, message)).signature, wallet.address)
         assert await alice._keeper.session() is theirs
 
     run(scenario)

@@ -98,7 +98,9 @@ def test_a_record_whose_wallet_facts_were_edited_is_refused(tmp_path, change):
         host, user, (wallet, _) = await two_wallets(tmp_path)
         stored = decoded(host.storage.records[key_of(wallet)][1])
         header = {name: getattr(stored.header, name) for name in ShareHeader.__struct_fields__}
-        facts = {name: getattr(stored.header.wallet, name) for name in type(stored.header.wallet).__struct_fields__}
+        facts = {
+            name: getattr(stored.header.wallet, name) for name in type(stored.header.wallet).__struct_fields__
+        }
         header["wallet"] = type(stored.header.wallet)(**(facts | change))
         forged = StoredShare(header=ShareHeader(**header), sealed=stored.sealed)
         host.storage.records[key_of(wallet)] = (1, cbor.encode(forged))
@@ -151,7 +153,9 @@ def test_a_record_that_vanished_is_reported_as_rolled_back(tmp_path):
     run(scenario)
 
 
-def test_an_older_epoch_is_refused_by_the_enclave_that_saw_the_newer_one_and_by_a_client_that_knows_it(tmp_path):
+def test_an_older_epoch_is_refused_by_the_enclave_that_saw_the_newer_one_and_by_a_client_that_knows_it(
+    tmp_path,
+):
     """Epochs move with refresh and reshare, which come later; here the records of two epochs are sealed by the vault itself."""
 
     async def scenario():

@@ -196,7 +196,10 @@ class World:
         return AsyncClient(self.config(**changes), store, transport=self.transport())
 
     def run(
-        self, operation: Callable[[AsyncClient], Awaitable[T]], store: ShareStore | None = None, **changes: Any
+        self,
+        operation: Callable[[AsyncClient], Awaitable[T]],
+        store: ShareStore | None = None,
+        **changes: Any,
     ) -> T:
         """Run an operation with a client of its own, which remembers nothing of earlier ones."""
 

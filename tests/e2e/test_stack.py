@@ -28,7 +28,10 @@ from tests.support.world import (
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     directory = tmp_path_factory.mktemp("stack")
-    with (directory / "log").open("ab") as log, stack.running(directory / "state", log=log.fileno()) as started:
+    with (
+        (directory / "log").open("ab") as log,
+        stack.running(directory / "state", log=log.fileno()) as started,
+    ):
         yield started
 
 
@@ -188,9 +191,15 @@ def test_no_secret_and_no_record_is_in_the_logs(running, shares):
 def test_a_stack_started_again_on_its_state_still_has_its_wallets(tmp_path):
     shares = ShareStore.create(tmp_path / "shares", PASSPHRASE)
     with (tmp_path / "log").open("ab") as log:
-        with stack.running(tmp_path / "state", log=log.fileno()) as first, Client(config(first), shares) as client:
+        with (
+            stack.running(tmp_path / "state", log=log.fileno()) as first,
+            Client(config(first), shares) as client,
+        ):
             wallet = client.create_wallet("bitcoin")
-        with stack.running(tmp_path / "state", log=log.fileno()) as again, Client(config(again), shares) as client:
+        with (
+            stack.running(tmp_path / "state", log=log.fileno()) as again,
+            Client(config(again), shares) as client,
+        ):
             psbt = bitcoin_psbt(wallet.address)
             signed = client.sign_bitcoin(wallet.wallet_id, psbt)
             verify_bitcoin(psbt, signed.transaction, wallet.address)

@@ -82,9 +82,7 @@ class World:
             aws_secret_access_key="any",
             config=Config(proxies={}),
         )
-        operator.put_key_policy(
-            KeyId=self.key_arn, Policy=editable(key_policy(pcrs), self.simulator.account)
-        )
+        operator.put_key_policy(KeyId=self.key_arn, Policy=editable(key_policy(pcrs), self.simulator.account))
 
     def boot(self, *, nsm: FakeNsm | None = None) -> Boot:
         nsm = nsm or FakeNsm(NitroPki.open(self.state), measurements=MEASUREMENTS)

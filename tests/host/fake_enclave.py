@@ -61,6 +61,7 @@ class FakeEnclave:
         self.provisions: list[Provision] = []
         self.updates: list[AwsCredentials] = []
         self.connections = 0
+        self.looks = 0  # requests for the status
         self.writers: set[asyncio.StreamWriter] = set()
         self._journal = journal
         self._server: asyncio.Server | None = None
@@ -104,6 +105,7 @@ class FakeEnclave:
     def answer(self, frame: LinkRequestFrame) -> LinkReply:
         match frame.body:
             case Status():
+                self.looks += 1
                 return StatusReply(phase=self.phase, reason="", sessions=3, counters={"signatures": 7})
             case Provision():
                 return self._provision(frame.body)
@@ -134,7 +136,9 @@ class FakeEnclave:
 
 
 def fault(code: str, culprit: str = Culprit.ENCLAVE, reaction: str = Reaction.RETRY) -> Fault:
-    return Fault(code=code, message="As the test wishes.", culprit=Culprit(culprit), reaction=Reaction(reaction))
+    return Fault(
+        code=code, message="As the test wishes.", culprit=Culprit(culprit), reaction=Reaction(reaction)
+    )
 
 
 async def _main(options: argparse.Namespace) -> None:
@@ -145,7 +149,8 @@ async def _main(options: argparse.Namespace) -> None:
     else:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     fake = FakeEnclave(
-        provision_faults=[fault("kms_access_denied", Culprit.KMS)] * options.refuse_provisions, journal=journal
+        provision_faults=[fault("kms_access_denied", Culprit.KMS)] * options.refuse_provisions,
+        journal=journal,
     )
     await fake.start(options.address)
     print("a line of the enclave's own", file=sys.stderr, flush=True)

@@ -53,6 +53,13 @@ def wait_until(condition: Callable[[], T], *, seconds: float = 20, what: str = "
     return value
 
 
+async def eventually(condition: Callable[[], object]) -> None:
+    """As :func:`wait_until`, inside an event loop."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  (the conditions are of other threads, processes and the kernel)
+            await asyncio.sleep(0.005)
+
+
 def write_credentials(folder: Path, name: str, expires: str | None = None) -> None:
     content: dict[str, Any] = {"Version": 1, "AccessKeyId": name, "SecretAccessKey": "not-for-logs-secret"}
     if expires is not None:

@@ -161,7 +161,9 @@ def test_an_empty_body_is_refused(http: httpx.Client) -> None:
     assert_problem(http.post("/v1/sessions", content=b"", headers=OCTETS), 400, "body_empty")
 
 
-@pytest.mark.parametrize("session_id", ["1", "g" * 32, "A" * 32, "0" * 33, "%00" * 32, "..", "0" * 31 + "%0a"])
+@pytest.mark.parametrize(
+    "session_id", ["1", "g" * 32, "A" * 32, "0" * 33, "%00" * 32, "..", "0" * 31 + "%0a"]
+)
 def test_a_malformed_session_id_is_refused(http: httpx.Client, session_id: str) -> None:
     response = http.post(f"/v1/sessions/{session_id}/records", content=b"x", headers=OCTETS)
     assert response.json()["code"] in {"session_id_malformed", "route_unknown"}
@@ -203,7 +205,7 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_one(http: httpx.Client
     ],
 )
 def test_faults_of_the_enclave_keep_their_code(
-    http: httpx.Client, code: str, culprit: str, reaction: str, status: int, retry_after: str | None
+    *, http: httpx.Client, code: str, culprit: str, reaction: str, status: int, retry_after: str | None
 ) -> None:
     response = http.post(RECORDS, content=f"fault:{code}:{culprit}:{reaction}".encode(), headers=OCTETS)
     problem = assert_problem(response, status, code)
@@ -212,9 +214,13 @@ def test_faults_of_the_enclave_keep_their_code(
 
 
 def test_a_sane_request_id_is_taken_over_and_another_is_not(http: httpx.Client) -> None:
-    assert http.get("/healthz", headers={"x-request-id": "trace-1.a_B"}).headers["x-request-id"] == "trace-1.a_B"
+    assert (
+        http.get("/healthz", headers={"x-request-id": "trace-1.a_B"}).headers["x-request-id"] == "trace-1.a_B"
+    )
     for bad in ["", "a b", "x" * 65, '"}', "é".encode().decode("latin-1")]:
-        given = http.get("/healthz", headers=[(b"x-request-id", bad.encode("latin-1"))]).headers["x-request-id"]
+        given = http.get("/healthz", headers=[(b"x-request-id", bad.encode("latin-1"))]).headers[
+            "x-request-id"
+        ]
         assert re.fullmatch("[0-9a-f]{16}", given)
 
 
@@ -286,13 +292,18 @@ def test_too_many_requests_at_the_enclave_are_told_to_come_back() -> None:
         return True
 
     fake = FakeEnclave(on_request=hold)
-    with running_host(fake, limits={"concurrency": 4}, timing={**FAST, "status": 600}) as rig:
-        with httpx.Client(base_url=rig.url, timeout=20) as client, concurrent.futures.ThreadPoolExecutor() as pool:
+    with running_host(fake, limits={"concurrency": 4}) as rig:
+        with (
+            httpx.Client(base_url=rig.url, timeout=20) as client,
+            concurrent.futures.ThreadPoolExecutor() as pool,
+        ):
             waiting = [pool.submit(client.post, RECORDS, content=b"x", headers=OCTETS) for _ in range(4)]
             wait_until(lambda: len(held) == 4)
             refused = client.post(RECORDS, content=b"x", headers=OCTETS)
             assert_problem(refused, 503, "host_busy")
             assert refused.headers["retry-after"] == "1"
+            looks = fake.looks
+            wait_until(lambda: fake.looks > looks + 2, what="the supervisor's own requests finding room")
 
             async def release() -> None:
                 for frame, writer in held:

@@ -155,7 +155,22 @@ def test_of_many_connections_exactly_one_wins(port: Port) -> None:
     assert results.count(Conflict(1)) == 11
 
 
-HOSTILE_KEYS = ["", "/", "a/", "/a", "a//b", "../a", "a/../b", "A", "a b", "a\x00", "a\n", "ä", "-a", "a/-b"] + [
+HOSTILE_KEYS = [
+    "",
+    "/",
+    "a/",
+    "/a",
+    "a//b",
+    "../a",
+    "a/../b",
+    "A",
+    "a b",
+    "a\x00",
+    "a\n",
+    "ä",
+    "-a",
+    "a/-b",
+] + [
     "a" * (MAX_STORAGE_KEY + 1),
     "'; DROP TABLE record; --",
     "a%",
@@ -194,7 +209,13 @@ def test_a_request_out_of_bounds_ends_its_connection(port: Port, request_map: di
 
 
 @pytest.mark.parametrize(
-    "raw", [struct.pack(">I", MAX_FRAME + 1), struct.pack(">I", 0), b"\xff" * 64, struct.pack(">I", 3) + b"\xff\xff\xff"]
+    "raw",
+    [
+        struct.pack(">I", MAX_FRAME + 1),
+        struct.pack(">I", 0),
+        b"\xff" * 64,
+        struct.pack(">I", 3) + b"\xff\xff\xff",
+    ],
 )
 def test_a_broken_frame_ends_its_connection(port: Port, raw: bytes) -> None:
     with Client(port.path) as client:
@@ -223,7 +244,9 @@ def test_connections_beyond_the_limit_are_closed() -> None:
         assert "too many connections" in port.log.getvalue()
 
 
-def test_a_failing_store_is_a_fault_and_the_connection_lives_on(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_store_is_a_fault_and_the_connection_lives_on(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise StorageError("the disk is full")
 
@@ -287,5 +310,3 @@ def test_what_the_host_acknowledged_survives_kill_9() -> None:
                 process.kill()
                 process.wait()
                 process.stdout.close()  # type: ignore[union-attr]
-
-

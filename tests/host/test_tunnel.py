@@ -27,7 +27,7 @@ from protocol.envelope import cbor, frames
 from protocol.envelope.address import Address
 from protocol.envelope.errors import Culprit
 from protocol.envelope.messages import Done, Fault, TunnelOpen, TunnelReply
-from tests.host.rig import short_folder
+from tests.host.rig import eventually, short_folder
 
 KMS = ("kms.us-east-1.amazonaws.com", 443)
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -73,8 +73,7 @@ class Lab:
 
     async def closed(self, count: int = 1) -> dict[str, Any]:
         """The log line of the last of ``count`` closed tunnels."""
-        while len(self.events("tunnel_closed")) < count:
-            await asyncio.sleep(0.005)
+        await eventually(lambda: len(self.events("tunnel_closed")) >= count)
         return self.events("tunnel_closed")[-1]
 
     def value(self, name: str, **labels: str) -> float:
@@ -185,7 +184,11 @@ def test_a_destination_that_does_not_answer_is_a_fault() -> None:
     async def body(lab: Lab) -> None:
         reply, (reader, writer) = await lab.open()
         assert isinstance(reply, Fault)
-        assert (reply.code, reply.culprit, reply.reaction) == ("tunnel_destination_unreachable", "network", "retry")
+        assert (reply.code, reply.culprit, reply.reaction) == (
+            "tunnel_destination_unreachable",
+            "network",
+            "retry",
+        )
         assert await reader.read() == b""
         writer.close()
 
@@ -200,8 +203,7 @@ def test_a_name_server_that_hangs_holds_up_nobody_else(monkeypatch: pytest.Monke
     async def body(lab: Lab) -> None:
         monkeypatch.setattr(tunnel, "_dial_by_name", hang)
         stuck = [asyncio.create_task(lab.open("slow.example", 443)) for _ in range(20)]
-        while lab.value("cosigner_host_tunnels_open") < 20:
-            await asyncio.sleep(0.005)
+        await eventually(lambda: lab.value("cosigner_host_tunnels_open") == 20)
         reader, writer = await lab.opened()
         writer.write(b"x")
         assert await reader.readexactly(1) == b"x"
@@ -294,8 +296,7 @@ def test_the_destination_may_finish_first() -> None:
         await writer.drain()
         writer.write_eof()
         await lab.closed()
-        while not received:
-            await asyncio.sleep(0.005)
+        await eventually(lambda: received)
         assert received == [b"still here"]
         writer.close()
 
@@ -331,8 +332,7 @@ def test_a_large_transfer_both_ways_with_slow_readers_arrives_whole() -> None:
         writer.write_eof()
         assert await slow_read(reader) == digest
         line = await lab.closed()
-        while not at_destination:
-            await asyncio.sleep(0.005)
+        await eventually(lambda: at_destination)
         assert at_destination == [digest]
         assert (line["bytes_out"], line["bytes_in"]) == (len(blob), len(blob))
         writer.close()
@@ -368,7 +368,9 @@ def test_a_broken_connection_is_passed_on_as_broken() -> None:
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"half")
         await reader.readexactly(1)
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
         writer.transport.abort()
 
     async def run() -> None:
