@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ _F = TypeVar("_F")
 _MAX_FILE: Final = 64 << 10
 _CHECK: Final = b"cosigner/store-check/v1"
 _SALT_LENGTH: Final = 16
+_MISSING: Final = {
+    "store_missing": "There is no share store in {1}. Create a wallet first: cosigner wallet create.",
+    "wallet_missing": "There is no share of wallet {0} in {1}; `cosigner wallet list` shows those there are.",
+}
+_WALLET_ID: Final = re.compile(r"[0-9a-f-]{36}\Z")
 
 
 class KdfParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,6 +211,8 @@ class ShareStore:
             )
 
     def _path(self, wallet_id: str, kind: str) -> Path:
+        if not _WALLET_ID.match(wallet_id):  # it becomes a file name
+            raise StoreError("wallet_missing", f"{wallet_id!r} is not the id of a wallet.")
         return self._directory / f"{wallet_id}.{kind}"
 
 
@@ -219,11 +227,7 @@ def _read(path: Path, kind: type[_F], *, missing: str) -> _F:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise StoreError(
-            missing,
-            f"There is no {path.name} in {path.parent}."
-            + (" Create a wallet first: cosigner wallet create." if missing == "store_missing" else ""),
-        ) from None
+        raise StoreError(missing, _MISSING[missing].format(path.stem, path.parent)) from None
     except OSError as error:
         raise StoreError("store_unreadable", f"Cannot read {path}: {error.strerror}.") from None
     try:

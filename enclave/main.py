@@ -8,26 +8,30 @@ from typing import Final
 
 from protocol.envelope.address import VMADDR_CID_ANY, VSOCK_PARENT_CID, Address
 
+from . import log
 from .app import Parts, run
-from .nsm import open_device
+from .nsm import NsmError, open_device
 
 LISTEN_PORT: Final = 5000
 STORAGE_PORT: Final = 5001
 TUNNEL_PORT: Final = 5002
 
 
-def main() -> None:
-    """Run the enclave until the parent stops it.
-
-    :raises NsmError: there is no NSM device; without one there is no enclave.
-    """
+def main() -> int:
+    """Run the enclave until the parent stops it; 1 where there is no NSM device, without which there is no enclave."""
+    try:
+        nsm = open_device()
+    except NsmError as error:
+        log.event("no_nsm_device", code=error.code)
+        return 1
     parts = Parts(
-        nsm=open_device(),
+        nsm=nsm,
         listen=Address("vsock", str(VMADDR_CID_ANY), LISTEN_PORT),
         storage=Address("vsock", str(VSOCK_PARENT_CID), STORAGE_PORT),
         tunnel=Address("vsock", str(VSOCK_PARENT_CID), TUNNEL_PORT),
     )
     asyncio.run(_until_terminated(parts))
+    return 0
 
 
 async def _until_terminated(parts: Parts) -> None:

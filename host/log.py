@@ -5,6 +5,7 @@ Bodies, records, credentials, nonces and session ids have no field here, so they
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -61,8 +62,11 @@ class Log:
         for key, value in fields.items():
             if key in _ALLOWED:
                 record[key] = value[:_MAX_TEXT] if isinstance(value, str) else value
-        self._stream.write(json.dumps(record) + "\n")  # ASCII only: no text can look like a line of its own
-        self._stream.flush()
+        with contextlib.suppress(OSError):  # whoever read the log is gone; the host serves on
+            self._stream.write(
+                json.dumps(record) + "\n"
+            )  # ASCII only: no text can look like a line of its own
+            self._stream.flush()
 
     def failure(self, name: str, failure: BaseException, **fields: Unpack[Fields]) -> None:
         """Log the class of an unexpected exception and the place where it was raised, but not its text."""

@@ -80,8 +80,8 @@ class EnclaveProcess:
         return code
 
     def _signal(self, number: signal.Signals) -> None:
-        # The group keeps its id while a member is left, so that this cannot reach strangers before the child is reaped, nor after,
-        # unless the group is empty: then there is no such group.
+        # A group keeps its id while a member is left. That of an empty one could go to a stranger only after the kernel has
+        # handed out all other ids; so little time passes between the child's end and this.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 

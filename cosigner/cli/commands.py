@@ -14,7 +14,7 @@ from ..client import AsyncClient, Wallet  # noqa: TID252
 from ..config import DEFAULT_PATH, PATH_VARIABLE, ClientConfig  # noqa: TID252
 from ..store import ShareStore, StoredWallet  # noqa: TID252
 from . import describe
-from .inputs import psbt_from, read_file, solana_message_from, unlock_store
+from .inputs import open_store, passphrase_for, psbt_from, read_file, solana_message_from
 
 if TYPE_CHECKING:
     from .output import Output
@@ -32,8 +32,7 @@ async def attest(options: argparse.Namespace, output: Output) -> None:
 async def wallet_create(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet create``."""
     settings = ClientConfig.load(options.config)
-    with output.step("Unlocking the share store"):
-        store = unlock_store(_store_directory(options), options.passphrase_file, create=True)
+    store = _open_store(options, output, create=True)
     async with AsyncClient(settings, store) as client:
         with output.step("Generating the key with the enclave"):
             wallet = await client.create_wallet(options.chain, options.network)
@@ -52,7 +51,7 @@ async def wallet_list(options: argparse.Namespace, output: Output) -> None:
 
 
 async def _resume(options: argparse.Namespace, output: Output, directory: Path) -> None:
-    store = unlock_store(directory, options.passphrase_file, create=False)
+    store = _open_store(options, output, create=False)
     async with AsyncClient(ClientConfig.load(options.config), store) as client:
         for entry in ShareStore.wallets(directory):
             if entry.pending:
@@ -88,8 +87,7 @@ async def sign_solana(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign solana``."""
     settings = ClientConfig.load(options.config)
     message = solana_message_from(read_file(options.file))
-    with output.step("Unlocking the share store"):
-        store = unlock_store(_store_directory(options), options.passphrase_file, create=False)
+    store = _open_store(options, output, create=False)
     async with AsyncClient(settings, store) as client:
         with output.step("Signing with the enclave"):
             signed = await client.sign_solana(options.wallet, message)
@@ -101,8 +99,7 @@ async def sign_bitcoin(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign bitcoin``."""
     settings = ClientConfig.load(options.config)
     psbt = psbt_from(read_file(options.file))
-    with output.step("Unlocking the share store"):
-        store = unlock_store(_store_directory(options), options.passphrase_file, create=False)
+    store = _open_store(options, output, create=False)
     async with AsyncClient(settings, store) as client:
         with output.step("Signing with the enclave"):
             signed = await client.sign_bitcoin(options.wallet, psbt)
@@ -128,6 +125,13 @@ def _store_directory(options: argparse.Namespace) -> Path:
         return Path(options.store)
     settings = options.config or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
     return Path(settings).parent / "shares"
+
+
+def _open_store(options: argparse.Namespace, output: Output, *, create: bool) -> ShareStore:
+    directory = _store_directory(options)
+    passphrase = passphrase_for(directory, options.passphrase_file, create=create)
+    with output.step("Unlocking the share store"):
+        return open_store(directory, passphrase)
 
 
 def _stored(options: argparse.Namespace) -> StoredWallet:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..client import Wallet  # noqa: TID252
 
@@ -69,8 +68,11 @@ def wallet_table(entries: list[StoredWallet]) -> Described:
     if not described:
         return data, ["No wallets here yet. Create one: cosigner wallet create --chain solana"]
     lines = [
-        f"{entry.wallet_id}  {entry.chain:<8} {'pending' if pending else entry.address}"
-        for entry, pending in described
+        f"{'wallet':<36}  {'chain':<8} {'network':<8} address",
+        *(
+            f"{entry.wallet_id}  {entry.chain:<8} {entry.network or '-':<8} {'(pending)' if pending else entry.address}"
+            for entry, pending in described
+        ),
     ]
     if any(pending for _, pending in described):
         lines.append(
@@ -88,7 +90,7 @@ def solana_signature(signed: SolanaSignature) -> Described:
         "summary": jsonable(signed.summary),
     }
     lines = [
-        *_summary_lines(signed.summary),
+        *_solana_lines(signed.summary),
         f"signature         {signed.signature.hex()}",
         f"transaction       {transaction or 'needs signatures of others'}",
     ]
@@ -104,7 +106,7 @@ def bitcoin_signature(signed: BitcoinSignature) -> Described:
         "summary": jsonable(signed.summary),
     }
     lines = [
-        *_summary_lines(signed.summary),
+        *_bitcoin_lines(signed.summary),
         f"psbt              {data['psbt']}",
         f"transaction       {data['transaction'] or 'needs signatures of others'}",
     ]
@@ -124,5 +126,33 @@ def jsonable(value: object) -> object:
             return value
 
 
-def _summary_lines(summary: dict[str, object]) -> list[str]:
-    return [f"{name:<17} {json.dumps(jsonable(value))}" for name, value in summary.items()]
+def _solana_lines(summary: Any) -> list[str]:  # noqa: ANN401  (JSON-like; shapes: threshold.payload.SolanaSummary)
+    return [
+        f"fee payer         {summary['fee_payer']}",
+        f"blockhash         {summary['recent_blockhash']}",
+        *(f"instruction       {_instruction(entry)}" for entry in summary["instructions"]),
+    ]
+
+
+def _instruction(entry: dict[str, Any]) -> str:
+    amount = entry.get("lamports", entry.get("amount"))
+    if amount is not None and "to" in entry:
+        unit = "lamports" if "lamports" in entry else "units"
+        return f"{entry['kind']}: {amount} {unit} from {entry.get('from')} to {entry['to']}"
+    program = entry["program"] or "a program from a lookup table"
+    return f"{program}, {len(entry['accounts'])} accounts, {len(entry['data'])} bytes of data (not decoded)"
+
+
+def _bitcoin_lines(summary: Any) -> list[str]:  # noqa: ANN401  (JSON-like; shapes: threshold.payload.PsbtSummary)
+    ours = [entry for entry in summary["inputs"] if entry["ours"]]
+    spent = sum(entry["amount"] for entry in ours)
+    return [
+        f"inputs            {len(ours)} of {len(summary['inputs'])} are this wallet's, {spent} sat",
+        *(
+            f"output            {entry['amount']} sat to {entry['address'] or entry['script'].hex()}"
+            + (" (this wallet)" if entry["ours"] else "")
+            for entry in summary["outputs"]
+        ),
+        f"fee               {summary['fee']} sat",
+        f"transaction id    {summary['txid']}",
+    ]

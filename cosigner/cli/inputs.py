@@ -18,23 +18,18 @@ _MAX_INPUT: Final = 1 << 20
 _PSBT_MAGIC: Final = b"psbt\xff"
 
 
-def unlock_store(directory: Path, passphrase_file: Path | None, *, create: bool) -> ShareStore:
-    """Unlock the share store, or make it if ``create`` and there is none.
+def passphrase_for(directory: Path, file: Path | None, *, create: bool) -> bytes:
+    """Read the passphrase of the share store in ``directory`` from ``file``, or ask for it; twice if the store is to be made.
 
-    :raises StoreError: see :class:`cosigner.store.ShareStore`; ``passphrase_missing``.
+    :raises StoreError: ``store_missing`` (and ``create`` is not set), ``passphrase_missing``, ``passphrase_mismatch``.
+    :raises CosignerError: ``input_unreadable``.
     """
     new = not ShareStore.exists(directory)
-    if new and create:
-        return ShareStore.create(directory, _passphrase(passphrase_file, directory, new=True))
-    if new:
+    if new and not create:
         raise StoreError(
             "store_missing",
             f"There is no share store in {directory}. Create a wallet first: cosigner wallet create.",
         )
-    return ShareStore.unlock(directory, _passphrase(passphrase_file, directory, new=False))
-
-
-def _passphrase(file: Path | None, directory: Path, *, new: bool) -> bytes:
     if file is not None:
         return read_file(file).rstrip(b"\r\n")
     if not sys.stdin.isatty():
@@ -46,6 +41,16 @@ def _passphrase(file: Path | None, directory: Path, *, new: bool) -> bytes:
     if new and getpass.getpass("The same again: ") != first:
         raise StoreError("passphrase_mismatch", "The two passphrases differ; nothing was created.")
     return first.encode()
+
+
+def open_store(directory: Path, passphrase: bytes) -> ShareStore:
+    """Unlock the share store, or make it where there is none.
+
+    :raises StoreError: see :class:`cosigner.store.ShareStore`.
+    """
+    if ShareStore.exists(directory):
+        return ShareStore.unlock(directory, passphrase)
+    return ShareStore.create(directory, passphrase)
 
 
 def read_file(path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """The embedded store: one SQLite file in WAL mode, synced before a write is answered.
 
 Writes go to one thread, which commits whatever waits in one transaction: concurrent writers share the cost of the sync. Reads run
-where they are asked: a lookup takes about 10 µs, far less than a hop to another thread and back.
+where they are asked: a lookup takes about 5 µs (a listing of 1,000 keys 500 µs), a hop to another thread and back about 70 µs.
 """
 
 from __future__ import annotations

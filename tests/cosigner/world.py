@@ -87,11 +87,15 @@ class MemoryStorage:
 
 @dataclass
 class Seen:
-    """What went over the wire, as the host saw it."""
+    """What went over the wire, as the host saw it.
+
+    :ivar farewells: records that came after the test's own operation, when the client closes its session.
+    """
 
     attestations: int = 0
     hellos: list[bytes] = field(default_factory=list)
     records: list[tuple[str, bytes]] = field(default_factory=list)
+    farewells: list[tuple[str, bytes]] = field(default_factory=list)
 
     @property
     def sessions(self) -> list[str]:
@@ -118,6 +122,7 @@ class World:
         self._clock = {} if clock is None else {"clock": clock}
         self._data_key = os.urandom(32)
         self._server: Server | None = None
+        self._leaving = False
 
     def restart(self) -> None:
         """The enclave loses its memory; storage and KMS stay."""
@@ -176,7 +181,8 @@ class World:
                 self.seen.hellos.append(request.content)
                 reply = await self.ask(OpenSession(request.content))
             case "POST", "v1", "sessions", session_id, "records":
-                self.seen.records.append((session_id, request.content))
+                seen = self.seen.farewells if self._leaving else self.seen.records
+                seen.append((session_id, request.content))
                 reply = await self.ask(Record(bytes.fromhex(session_id), request.content))
             case _:
                 raise AssertionError(f"no such route: {request.method} {request.url}")
@@ -205,8 +211,12 @@ class World:
 
         async def scenario() -> T:
             async with self.client(store, **changes) as client:
-                return await operation(client)
+                try:
+                    return await operation(client)
+                finally:
+                    self._leaving = True
 
+        self._leaving = False
         return asyncio.run(scenario())
 
     @contextmanager

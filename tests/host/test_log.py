@@ -76,3 +76,11 @@ def test_adopting_libraries_replaces_what_was_there() -> None:
     finally:
         root.handlers[:] = before
         root.setLevel(level)
+
+
+def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    Log(Broken()).event("x")

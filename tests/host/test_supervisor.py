@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from host.supervisor import Supervisor
 from host.tending import Backoff
 from protocol.envelope.errors import Culprit, Reaction
 from protocol.envelope.messages import LinkRequestFrame, OpenSession, Provision, Record, Status, StatusReply
@@ -401,3 +402,17 @@ def test_backoff_doubles_up_to_its_maximum_and_starts_over() -> None:
 
 async def _do(function: Any) -> None:
     function()
+
+
+def test_a_mistake_in_the_supervisor_ends_the_host_instead_of_leaving_it_headless(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def mistake(_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Supervisor, "run", mistake)
+    with short_folder() as folder:
+        rig = Rig(folder, None, configuration_for(folder))
+        rig.start()
+        with pytest.raises(ZeroDivisionError):
+            rig.stop()

@@ -93,6 +93,10 @@ class Keys:
         return header + AESGCM(key).encrypt(nonce, plaintext, associated)
 
 
+def hash_of_key(channel_key: bytes) -> bytes:
+    return hashlib.sha256(channel_key).digest()
+
+
 def derive(
     *, channel_key: bytes, hello: bytes, answer: bytes, client_random: bytes, enclave_random: bytes
 ) -> Keys:
@@ -100,7 +104,7 @@ def derive(
     sealed_answer = answer[:-32]
     transcript = hashlib.sha256(
         b"cosigner/channel/v1/transcript"
-        + hashlib.sha256(channel_key).digest()
+        + hash_of_key(channel_key)
         + hashlib.sha256(hello).digest()
         + hashlib.sha256(sealed_answer).digest()
     ).digest()
@@ -115,7 +119,7 @@ def derive(
 
 
 def hello_info(channel_key: bytes) -> bytes:
-    return b"cosigner/channel/v1/client hello" + hashlib.sha256(channel_key).digest()
+    return b"cosigner/channel/v1/client hello" + hash_of_key(channel_key)
 
 
 def answer_info(hello: bytes) -> bytes:

@@ -3,7 +3,10 @@
 import copy
 import os
 import pickle
+import re
 from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -11,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import channel
+from protocol.binding import dkg_context
 from protocol.channel import (
     CHANNEL_KEY_LENGTH,
     CONFIRMATION_LENGTH,
@@ -610,3 +614,64 @@ def test_a_channel_cannot_be_copied_or_pickled(duplicate: Callable[[object], obj
 def test_keys_cannot_be_pickled(name: str) -> None:
     with pytest.raises(TypeError):
         pickle.dumps(parts()[name])
+
+
+# --- the numbers in the documentation ------------------------------------------------------------------------------------------
+
+
+def documented() -> dict[str, bytes]:
+    """The vectors of ``docs/spec/channel.md`` §8, by name."""
+    text = (Path(__file__).parents[2] / "docs/spec/channel.md").read_text()
+    found = re.findall(r"^```hex (\w+)\n([0-9a-f\n]+)^```$", text, re.MULTILINE)
+    return {name: bytes.fromhex(value) for name, value in found}
+
+
+def test_both_implementations_agree_with_the_vectors_of_the_documentation() -> None:
+    vectors = documented()
+    secrets = channel._Secrets(
+        key_hash=b"\x01" * 32,
+        hello=b"client hello",
+        sealed_answer=b"sealed answer",
+        client_random=b"\x02" * 32,
+        enclave_random=b"\x03" * 32,
+    )
+    with mock.patch.object(reference, "hash_of_key", return_value=b"\x01" * 32):
+        keys = reference.derive(
+            channel_key=b"",
+            hello=b"client hello",
+            answer=b"sealed answer" + bytes(32),
+            client_random=b"\x02" * 32,
+            enclave_random=b"\x03" * 32,
+        )
+    session_id = b"\x04" * 16
+    end = secrets.channel(session_id, 60, client=True)
+    by_product = {
+        "transcript": secrets.transcript,
+        "to_enclave_key": secrets._to_enclave[0],
+        "to_enclave_base_nonce": secrets._to_enclave[1],
+        "to_client_key": secrets._to_client[0],
+        "to_client_base_nonce": secrets._to_client[1],
+        "confirmation": secrets.confirmation,
+        "record_0": end.seal(b"hello"),
+        "record_1": end.seal(b"hello"),
+    }
+    by_reference = {
+        "transcript": keys.transcript,
+        "to_enclave_key": keys.to_enclave[0],
+        "to_enclave_base_nonce": keys.to_enclave[1],
+        "to_client_key": keys.to_client[0],
+        "to_client_base_nonce": keys.to_client[1],
+        "confirmation": keys.confirmation,
+        "record_0": keys.seal(b"hello", session_id=session_id, client=True, counter=0),
+        "record_1": keys.seal(b"hello", session_id=session_id, client=True, counter=1),
+    }
+    context = dkg_context(
+        transcript=secrets.transcript,
+        environment="sandbox",
+        wallet_id="eaf4d7cc-6aaa-4712-a268-c3e51feaf7f9",
+        suite="frost-ed25519",
+        chain="solana",
+        network="",
+    )
+    assert by_product == by_reference
+    assert by_product | {"dkg_context": context} == vectors
