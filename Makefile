@@ -58,5 +58,5 @@ $(VENV)/.dependencies: requirements/dev.txt
 
 $(STAMP): $(VENV)/.dependencies pyproject.toml $(NATIVE_SOURCES)
 	@command -v cargo > /dev/null || { echo "A Rust toolchain is needed (cargo was not found): see https://rustup.rs" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
