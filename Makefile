@@ -44,7 +44,7 @@ bench: $(STAMP) ## measure CPU, bytes and latency against the targets; prints a 
 lock: $(STAMP) ## write requirements/*.txt again from requirements/*.in
 	for name in enclave host client simulator dev; do \
 	  $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
-	    --no-emit-index-url --no-emit-trusted-host --output-file requirements/$$name.txt requirements/$$name.in; \
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements/$$name.txt requirements/$$name.in; \
 	done
 
 clean: ## remove everything that was built or created

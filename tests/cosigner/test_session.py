@@ -166,7 +166,9 @@ def test_a_channel_key_of_another_form_is_refused(key: bytes) -> None:
     [None, b"", bytes(32), AttestedKeys(version=1, channel_key=bytes(32)).encode() + b"\x00"],
     ids=["none", "empty", "raw hash", "trailing"],
 )
-def test_user_data_of_another_form_is_refused(user_data: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_data_of_another_form_is_refused(
+    user_data: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An enclave with the right measurements whose ``user_data`` is of another protocol version."""
     real = FakeNsm.attest
     monkeypatch.setattr(FakeNsm, "attest", lambda self, _, nonce, key: real(self, user_data, nonce, key))
@@ -211,7 +213,13 @@ def handshake_answer(change: Callable[[bytes], bytes]) -> Rule:
 
 @pytest.mark.parametrize(
     "change",
-    [lambda _: b"", lambda a: a[:-1], lambda a: a + b"\x00", lambda a: a[:-1] + bytes([a[-1] ^ 1]), lambda a: bytes(len(a))],
+    [
+        lambda _: b"",
+        lambda a: a[:-1],
+        lambda a: a + b"\x00",
+        lambda a: a[:-1] + bytes([a[-1] ^ 1]),
+        lambda a: bytes(len(a)),
+    ],
     ids=["empty", "cut", "longer", "altered", "zeros"],
 )
 def test_an_altered_handshake_is_tried_once_more_and_then_given_up(change: Callable[[bytes], bytes]) -> None:
@@ -262,7 +270,13 @@ def record_answer(change: Callable[[bytes], bytes]) -> Rule:
 
 @pytest.mark.parametrize(
     "change",
-    [lambda _: b"", lambda a: a[:-1], lambda a: a + b"\x00", lambda a: a[:-1] + bytes([a[-1] ^ 1]), lambda a: bytes(len(a))],
+    [
+        lambda _: b"",
+        lambda a: a[:-1],
+        lambda a: a + b"\x00",
+        lambda a: a[:-1] + bytes([a[-1] ^ 1]),
+        lambda a: bytes(len(a)),
+    ],
     ids=["empty", "cut", "longer", "altered", "zeros"],
 )
 def test_an_altered_answer_is_refused_and_each_try_has_a_session_of_its_own(
@@ -349,7 +363,9 @@ def test_a_refusal_of_the_enclave_is_not_repeated_whatever_its_code() -> None:
     world = World()
 
     async def refuse(*_: object) -> None:
-        raise CosignerError("session_unknown", "From inside.", culprit=Culprit.CLIENT, reaction=Reaction.RETRY)
+        raise CosignerError(
+            "session_unknown", "From inside.", culprit=Culprit.CLIENT, reaction=Reaction.RETRY
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(enclave_server.wallets, "get_wallet", refuse)

@@ -116,7 +116,7 @@ def test_the_parameters_are_those_of_rfc_9106_and_are_stored(
     kdf = parsed.kdf
     assert (kdf.algorithm, kdf.memory_kib, kdf.iterations, kdf.parallelism) == ("argon2id", 65536, 3, 4)
     assert len(kdf.salt) == 16
-    assert kdf.salt not in {bytes(16)}
+    assert any(kdf.salt)
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_the_harness_really_pulls_the_plug(tmp_path: Path) -> None:
 
     assert crash_at(0, careless)
     assert (tmp_path / "file").exists()
-    assert not crash_at(99, lambda: (tmp_path / "file").unlink())
+    assert not crash_at(99, (tmp_path / "file").unlink)
 
 
 def test_what_is_written_is_synced_before_it_gets_its_name_and_the_directory_after(

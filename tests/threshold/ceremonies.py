@@ -13,7 +13,9 @@ SUITES = list(Suite)
 SIGNING = [suite for suite in Suite if suite.can_sign]
 CONTEXT = bytes(range(32))
 
-_VECTORS = Path(os.environ.get("CONFORMANCE_VECTORS", Path(__file__).parents[2] / ".." / "shared" / "vectors"))
+_VECTORS = Path(
+    os.environ.get("CONFORMANCE_VECTORS", Path(__file__).parents[2] / ".." / "shared" / "vectors")
+)
 
 
 def vectors(name: str) -> str:
@@ -36,9 +38,7 @@ class Run:
         return {j: message for j, message in messages.items() if j != i}
 
     def to_round2(self) -> Run:
-        advanced = {
-            i: state.advance(self.from_peers(self.messages1, i)) for i, state in self.round1.items()
-        }
+        advanced = {i: state.advance(self.from_peers(self.messages1, i)) for i, state in self.round1.items()}
         self.round2 = {i: state for i, (state, _) in advanced.items()}
         self.outgoing = {i: outgoing for i, (_, outgoing) in advanced.items()}
         return self
@@ -55,9 +55,7 @@ class Run:
 
     def shares(self) -> dict[int, KeyShare]:
         self.to_round3()
-        return {
-            i: state.confirm(self.from_peers(self.confirmations, i)) for i, state in self.round3.items()
-        }
+        return {i: state.confirm(self.from_peers(self.confirmations, i)) for i, state in self.round3.items()}
 
 
 def generate(suite: str, t: int = 2, n: int = 2) -> dict[int, KeyShare]:

@@ -216,7 +216,17 @@ def test_a_state_is_used_once_even_when_the_call_fails() -> None:
 
 @pytest.mark.parametrize(
     ("identifier", "t", "n"),
-    [(0, 2, 2), (3, 2, 2), (1, 1, 2), (1, 3, 2), (1, 2, 65), (1, 2, 1), (-1, 2, 2), (1, 2**70, 2), (65536, 2, 3)],
+    [
+        (0, 2, 2),
+        (3, 2, 2),
+        (1, 1, 2),
+        (1, 3, 2),
+        (1, 2, 65),
+        (1, 2, 1),
+        (-1, 2, 2),
+        (1, 2**70, 2),
+        (65536, 2, 3),
+    ],
 )
 def test_parameters_are_bounded(identifier: int, t: int, n: int) -> None:
     with pytest.raises(ThresholdError) as caught:

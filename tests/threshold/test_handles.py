@@ -28,10 +28,10 @@ def handles() -> list[object]:
 @pytest.mark.parametrize(
     "operation",
     [
-        lambda h: h == h,
-        lambda h: h != h,
+        lambda h: operator.eq(h, h),
+        lambda h: operator.ne(h, h),
         lambda h: h == None,  # noqa: E711
-        lambda h: h < h,
+        lambda h: operator.lt(h, h),
         lambda h: operator.ge(h, h),
         hash,
         lambda h: {h},
@@ -77,8 +77,8 @@ def test_what_is_printed_is_public(handles: list[object]) -> None:
 
 
 def test_identity_still_works(handles: list[object]) -> None:
-    assert all(handle is handle for handle in handles)  # noqa: PLR0124
-    assert all(id(handle) == id(handle) for handle in handles)
+    assert len({id(handle) for handle in handles}) == len(handles)
+    assert all(handle is not None for handle in handles)
 
 
 def test_the_package_offers_what_it_says() -> None:
@@ -88,8 +88,13 @@ def test_the_package_offers_what_it_says() -> None:
 
 def test_errors_can_be_made_printed_and_pickled() -> None:
     error = ThresholdError("some_code", 2, "abort", "what happened")
-    again = pickle.loads(pickle.dumps(error))
-    assert (again.code, again.culprit, again.reaction, str(again)) == ("some_code", 2, "abort", "what happened")
-    payload = pickle.loads(pickle.dumps(PayloadError("code", "text", "inputs[0]")))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (again.code, again.culprit, again.reaction, str(again)) == (
+        "some_code",
+        2,
+        "abort",
+        "what happened",
+    )
+    payload = pickle.loads(pickle.dumps(PayloadError("code", "text", "inputs[0]")))  # noqa: S301 - our own bytes
     assert (payload.code, payload.field, str(payload)) == ("code", "inputs[0]", "text (inputs[0])")
     assert str(PayloadError("code", "text")) == "text"

@@ -44,7 +44,15 @@ def test_a_sealed_share_opens_as_it_was(shares: dict[Suite, KeyShare], suite: Su
     assert record[:8] == b"COSHARE\x01"
     assert len(record) == LENGTHS[suite]
     opened = KEY.open_share(record, AAD)
-    for name in ("suite", "identifier", "min_signers", "max_signers", "epoch", "group_public_key", "chain_code"):
+    for name in (
+        "suite",
+        "identifier",
+        "min_signers",
+        "max_signers",
+        "epoch",
+        "group_public_key",
+        "chain_code",
+    ):
         assert getattr(opened, name) == getattr(share, name)
     assert opened.verifying_shares == share.verifying_shares
 
@@ -229,7 +237,9 @@ def test_passphrases_give_argon2id_keys() -> None:
         (b"p", bytes(16), (64, 1, 9)),
     ],
 )
-def test_passphrase_parameters_are_bounded(passphrase: bytes, salt: bytes, cost: tuple[int, int, int]) -> None:
+def test_passphrase_parameters_are_bounded(
+    passphrase: bytes, salt: bytes, cost: tuple[int, int, int]
+) -> None:
     with pytest.raises(ThresholdError) as caught:
         SealingKey.from_passphrase(passphrase, salt, *cost)
     assert code(caught) == "invalid_parameter"

@@ -108,9 +108,11 @@ pub trait Suite: Ciphersuite {
     /// The sum of `scalar * point` over all pairs. All arguments are public.
     fn sum_of_products(pairs: &[(Scalar<Self>, Element<Self>)]) -> Element<Self>;
 
-    /// Whether a finished signature verifies. `challenge` is that of its R, the key and the message.
+    /// Whether a finished signature verifies, given parsed and encoded. `challenge` is that of its R, the key and the
+    /// message.
     fn holds(
         signature: &Signature<Self>,
+        encoded: &[u8],
         challenge: &Scalar<Self>,
         key: &VerifyingKey<Self>,
         message: &[u8],
@@ -170,6 +172,7 @@ impl Suite for Ed25519Sha512 {
     /// `z B - c A = R`: one double multiplication with the challenge that is known already.
     fn holds(
         signature: &Signature<Self>,
+        _encoded: &[u8],
         challenge: &Scalar<Self>,
         key: &VerifyingKey<Self>,
         _message: &[u8],
@@ -204,12 +207,13 @@ impl Suite for Secp256K1Sha256TR {
     /// libsecp256k1 verifies the encoded signature: another implementation than the one that made it, and twice as
     /// fast on public data.
     fn holds(
-        signature: &Signature<Self>,
+        _signature: &Signature<Self>,
+        encoded: &[u8],
         _challenge: &Scalar<Self>,
         key: &VerifyingKey<Self>,
         message: &[u8],
     ) -> bool {
-        bip340_holds(signature, key, message).is_some()
+        bip340_holds(encoded, key, message).is_some()
     }
 
     fn normalized(r: Element<Self>) -> Element<Self> {
@@ -262,6 +266,7 @@ impl Suite for Secp256K1Sha256 {
 
     fn holds(
         signature: &Signature<Self>,
+        _encoded: &[u8],
         _challenge: &Scalar<Self>,
         key: &VerifyingKey<Self>,
         message: &[u8],
@@ -281,14 +286,10 @@ fn secp256k1_sum_of_products(pairs: &[(k256::Scalar, ProjectivePoint)]) -> Proje
         .sum()
 }
 
-fn bip340_holds(
-    signature: &Signature<Secp256K1Sha256TR>,
-    key: &VerifyingKey<Secp256K1Sha256TR>,
-    message: &[u8],
-) -> Option<()> {
+fn bip340_holds(signature: &[u8], key: &VerifyingKey<Secp256K1Sha256TR>, message: &[u8]) -> Option<()> {
     static CONTEXT: LazyLock<secp256k1::Secp256k1<secp256k1::VerifyOnly>> =
         LazyLock::new(secp256k1::Secp256k1::verification_only);
-    let signature = secp256k1::schnorr::Signature::from_slice(&signature.serialize().ok()?).ok()?;
+    let signature = secp256k1::schnorr::Signature::from_slice(signature).ok()?;
     let key = secp256k1::XOnlyPublicKey::from_slice(key.serialize().ok()?.get(1..)?).ok()?;
     let message = secp256k1::Message::from_digest_slice(message).ok()?;
     CONTEXT.verify_schnorr(&signature, &message, &key).ok()

@@ -43,7 +43,10 @@ pub struct Message1<S: Suite> {
 
 impl<S: Suite> Message1<S> {
     /// Encodes the message of the participant in `params`.
-    pub(super) fn encode(&self, params: &Params, context_hash: &[u8; 32]) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// `internal`: a commitment is the identity, which no party makes by chance.
+    pub fn encode(&self, params: &Params, context_hash: &[u8; 32]) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(message1_len::<S>(params.min_signers));
         out.extend_from_slice(&[VERSION, KIND_ROUND1, S::SUITE.tag()]);
         out.extend_from_slice(&params.identifier.to_be_bytes());
@@ -61,7 +64,7 @@ impl<S: Suite> Message1<S> {
     /// # Errors
     /// `malformed_message`, `wrong_kind`, `wrong_suite`, `wrong_sender`, `wrong_parameters`, `wrong_context` or
     /// `wrong_commitment_count`; the culprit is `sender`.
-    pub(super) fn decode(
+    pub fn decode(
         bytes: &[u8],
         sender: u16,
         params: &Params,
@@ -119,7 +122,7 @@ pub struct Message2<S: Suite> {
 
 impl<S: Suite> Message2<S> {
     /// Encodes the message to `receiver`.
-    pub(super) fn encode(
+    pub fn encode(
         sender: u16,
         receiver: u16,
         round1_hash: &[u8; 32],
@@ -141,7 +144,7 @@ impl<S: Suite> Message2<S> {
     /// # Errors
     /// `malformed_message`, `wrong_kind`, `wrong_suite`, `wrong_sender`, `wrong_receiver` or
     /// `transcript_mismatch`; the culprit is `sender`.
-    pub(super) fn decode(bytes: &[u8], sender: u16, receiver: u16, round1_hash: &[u8; 32]) -> Result<Self> {
+    pub fn decode(bytes: &[u8], sender: u16, receiver: u16, round1_hash: &[u8; 32]) -> Result<Self> {
         Self::read(bytes, sender, receiver, round1_hash).map_err(|error| error.blame(sender))
     }
 

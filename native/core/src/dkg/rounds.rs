@@ -35,7 +35,8 @@ impl Params {
         [S::SUITE.tag(), t0, t1, n0, n1]
     }
 
-    fn context_hash<S: Suite>(&self) -> [u8; 32] {
+    /// What stands in round-one messages for context, suite, t and n.
+    pub fn context_hash<S: Suite>(&self) -> [u8; 32] {
         tagged("cosigner/dkg/v1/context", &[&self.shape::<S>(), &self.context])
     }
 

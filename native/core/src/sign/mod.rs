@@ -134,15 +134,10 @@ impl<S: Suite> Nonces<S> {
             for (sender, batch) in &shares {
                 all.insert(*sender, *nth(batch, k)?);
             }
-            let signature = match session.aggregate(&all) {
-                Some(signature) => signature,
+            match session.aggregate(&all) {
+                Some(signature) => signatures.push(signature),
                 None => return Err(session.blame(share, tweak, &all)),
-            };
-            signatures.push(
-                signature
-                    .serialize()
-                    .map_err(|_| Error::abort(Code::Internal, "a signature could not be encoded"))?,
-            );
+            }
         }
         Ok(signatures)
     }

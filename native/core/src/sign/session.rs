@@ -127,13 +127,14 @@ impl<'a, S: Suite> Session<'a, S> {
         Ok(if self.negated { response - nonce } else { response + nonce })
     }
 
-    /// RFC 9591 §5.3: the sum of the shares, when it verifies.
-    pub(super) fn aggregate(&self, shares: &BTreeMap<u16, Scalar<S>>) -> Option<Signature<S>> {
+    /// RFC 9591 §5.3: the encoded sum of the shares, when it verifies.
+    pub(super) fn aggregate(&self, shares: &BTreeMap<u16, Scalar<S>>) -> Option<Vec<u8>> {
         let zero = <<S::Group as Group>::Field as Field>::zero();
         let z = shares.values().fold(zero, |sum, share| sum + *share);
         let signature = Signature::new(self.r, z);
-        S::holds(&signature, &self.challenge, self.key.verifying_key(), self.package.message())
-            .then_some(signature)
+        let encoded = signature.serialize().ok()?;
+        S::holds(&signature, &encoded, &self.challenge, self.key.verifying_key(), self.package.message())
+            .then_some(encoded)
     }
 
     /// Who is to blame for a signature that does not verify.

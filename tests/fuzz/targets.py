@@ -1,0 +1,645 @@
+"""Every parser that meets hostile bytes, as a function of bytes that returns or raises one of its declared refusals.
+
+A target also checks what must hold whenever it accepts: one encoding only, and nothing accepted under a key but what was sealed with it.
+Valid inputs to start from are made by the code here; ``test_targets.py`` makes sure that each of them is accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import cbor2
+import httpx
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from attestation import AttestationError, TrustPolicy
+from attestation.document import parse
+from attestation.verify import verify
+from cosigner import transport
+from cosigner.cli import inputs
+from cosigner.config import ClientConfig, dump
+from cosigner.errors import HostError
+from cosigner.store import ShareFile, StoreFile
+from enclave import cms, manifest
+from enclave.keys import WrappedKey
+from enclave.vault import StoredShare
+from protocol import channel
+from protocol.binding import AttestedKeys
+from protocol.channel import Channel, ChannelKey, ClientHandshake
+from protocol.envelope import cbor, frames
+from protocol.envelope.address import Address
+from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
+from protocol.envelope.messages import (
+    LinkReplyFrame,
+    LinkRequestFrame,
+    StorageReplyFrame,
+    StorageRequestFrame,
+    TunnelOpen,
+    TunnelReply,
+)
+from protocol.messages import Answer, Call
+from simulator.kms.envelope import Encoding, seal_for_recipient
+from simulator.nsm import FakeNsm, encode_payload, sign_document
+from simulator.pki import NitroPki
+from tests.cosigner.ceremonies import Ceremony, ceremony
+from tests.cosigner.payloads import psbt, solana_message
+from tests.protocol.samples import CLIENT_CONFIG, FAULT, PLAIN, SAMPLES, enveloped
+from threshold import (
+    PayloadError,
+    SealingKey,
+    ThresholdError,
+    dkg_start,
+    frost_begin,
+    frost_respond,
+    verify_signature,
+)
+from threshold.payload import (
+    bitcoin_address,
+    psbt_finalize,
+    psbt_inspect,
+    solana_address,
+    solana_assemble,
+    solana_inspect,
+)
+
+T = TypeVar("T")
+Seeds = Callable[[], list[bytes]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser under test.
+
+    :ivar run: raises one of ``refusals`` or returns; anything else is a finding.
+    :ivar seeds: inputs that it accepts.
+    """
+
+    name: str
+    run: Callable[[bytes], None]
+    refusals: tuple[type[Exception], ...]
+    seeds: Seeds
+
+
+TARGETS: dict[str, Target] = {}
+
+
+def target(
+    *refusals: type[Exception], seeds: Seeds
+) -> Callable[[Callable[[bytes], None]], Callable[[bytes], None]]:
+    """Make a function a target; its name is the target's."""
+
+    def register(function: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        name = function.__name__.replace("_", "-")
+        TARGETS[name] = Target(name, function, refusals, cache(seeds))
+        return function
+
+    return register
+
+
+# --- CBOR ------------------------------------------------------------------------------------------------------------------------
+
+
+def _register_cbor(kind: Any, samples: list[Any], name: str = "") -> None:
+    def run(data: bytes) -> None:
+        value = cbor.decode(data, kind, culprit=Culprit.HOST)
+        assert cbor.encode(value) == data, "two encodings of one value"
+
+    name = f"cbor-{name or kind.__name__}"
+    TARGETS[name] = Target(name, run, (ProtocolError,), lambda: [cbor.encode(sample) for sample in samples])
+
+
+for _kind in (
+    LinkRequestFrame,
+    LinkReplyFrame,
+    StorageRequestFrame,
+    StorageReplyFrame,
+    Call,
+    Answer,
+    AttestedKeys,
+    manifest.Manifest,
+    StoredShare,
+    WrappedKey,
+    ShareFile,
+    StoreFile,
+):
+    _register_cbor(_kind, [sample for sample in (*enveloped(), *PLAIN) if type(sample) is _kind])
+_register_cbor(TunnelOpen, [SAMPLES[TunnelOpen]])
+_register_cbor(
+    TunnelReply,
+    [FAULT, *(sample for kind, sample in SAMPLES.items() if kind.__name__ == "Done")],
+    "TunnelReply",
+)
+
+
+@target(
+    CosignerError,
+    seeds=lambda: [cbor.encode(sample) for sample in PLAIN if isinstance(sample, manifest.Manifest)],
+)
+def manifest_parse(data: bytes) -> None:
+    assert manifest.parse(data).encode() == data
+
+
+# --- frames and addresses --------------------------------------------------------------------------------------------------------
+
+
+def _finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that has all it needs and never waits; much faster than an event loop for each."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return cast("T", done.value)
+    coroutine.close()
+    raise AssertionError("it waits for more than there is")
+
+
+class _Socket:
+    """A blocking socket that hands its bytes out in small pieces."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def recv(self, count: int) -> bytes:
+        piece, self._data = self._data[: min(count, 5)], self._data[min(count, 5) :]
+        return piece
+
+
+_LIMIT = 300  # so that oversized frames come up as well
+
+
+@target(
+    ProtocolError, seeds=lambda: [frames.pack(b"one"), frames.pack(b"1") + frames.pack(bytes(_LIMIT)), b""]
+)
+def frames_read(data: bytes) -> None:
+    """Both readers see the same frames, and packing them again gives the same bytes."""
+    loop = asyncio.new_event_loop()
+    try:
+        reader = asyncio.StreamReader(loop=loop)
+        reader.feed_data(data)
+        reader.feed_eof()
+        bodies = []
+        while (body := _finished(frames.read(reader, culprit=Culprit.HOST, limit=_LIMIT))) is not None:
+            bodies.append(body)
+    finally:
+        loop.close()
+    assert b"".join(map(frames.pack, bodies)) == data
+    blocking = cast("Any", _Socket(data))
+    assert [frames.read_blocking(blocking, culprit=Culprit.HOST, limit=_LIMIT) for _ in bodies] == bodies
+
+
+@target(ValueError, seeds=lambda: [b"unix:/run/x", b"tcp:localhost:80", b"vsock:3:5000"])
+def address_parse(data: bytes) -> None:
+    address = Address.parse(data.decode("latin-1"))
+    assert Address.parse(str(address)) == address
+
+
+# --- the channel -----------------------------------------------------------------------------------------------------------------
+
+_SESSION_ID = bytes(range(16))
+
+
+@cache
+def _channel_key() -> ChannelKey:
+    return ChannelKey()
+
+
+@cache
+def _ends() -> tuple[Channel, Channel]:
+    client = ClientHandshake(_channel_key().public_bytes, "sandbox")
+    enclave, answer = _channel_key().open_hello(client.hello).answer(_SESSION_ID, 600)
+    return client.finish(answer), enclave
+
+
+@cache
+def _hellos() -> list[bytes]:
+    return [ClientHandshake(_channel_key().public_bytes, name).hello for name in ("sandbox", "a")]
+
+
+@target(ProtocolError, seeds=_hellos)
+def channel_open_hello(data: bytes) -> None:
+    _channel_key().open_hello(data)
+    assert data in _hellos(), "a forged hello was opened"
+
+
+def _hello_plaintexts() -> list[bytes]:
+    return [
+        cbor.encode(
+            channel.ClientHello(
+                version=1,
+                environment=name,
+                client_key=ChannelKey().public_bytes,
+                client_random=os.urandom(32),
+            )
+        )
+        for name in ("sandbox", "a")
+    ]
+
+
+@target(ProtocolError, seeds=_hello_plaintexts)
+def channel_hello_content(data: bytes) -> None:
+    """What a hostile client seals properly, and the answer to the key inside."""
+    key = _channel_key()
+    sealed = channel._SUITE.encrypt(
+        data, channel._public_key(key.public_bytes), info=channel._LABEL_HELLO + key.hash
+    )
+    key.open_hello(key.key_id + sealed).answer(_SESSION_ID, 60)
+
+
+def _answer_plaintexts() -> list[bytes]:
+    hello = channel.EnclaveHello(
+        version=1, session_id=_SESSION_ID, enclave_random=os.urandom(32), lifetime=60
+    )
+    return [cbor.encode(hello)]
+
+
+@target(ProtocolError, seeds=_answer_plaintexts)
+def channel_answer_content(data: bytes) -> None:
+    """What a hostile enclave seals properly: refused as malformed, or accepted with the right confirmation."""
+    client = ClientHandshake(_channel_key().public_bytes, "sandbox")
+    received = _channel_key().open_hello(client.hello)._payload
+    sealed = channel._SUITE.encrypt(
+        data, channel._public_key(received.client_key), info=channel._answer_info(client.hello)
+    )
+    enclave_random = cbor2.loads(data)["enclave_random"] if data in _answer_plaintexts_cached() else bytes(32)
+    secrets = channel._Secrets(
+        key_hash=_channel_key().hash,
+        hello=client.hello,
+        sealed_answer=sealed,
+        client_random=received.client_random,
+        enclave_random=enclave_random,
+    )
+    client.finish(sealed + secrets.confirmation)
+
+
+def _answer_plaintexts_cached() -> list[bytes]:
+    return TARGETS["channel-answer-content"].seeds()
+
+
+@cache
+def _records() -> list[bytes]:
+    client, _ = _ends()
+    found = []
+    for plaintext in (b"", b"request", bytes(500)):
+        client._outgoing.counter = 7
+        found.append(client.seal(plaintext))
+    return found
+
+
+@target(ProtocolError, seeds=_records)
+def channel_open(data: bytes) -> None:
+    _, enclave = _ends()
+    enclave._incoming.counter = 7
+    try:
+        enclave.open(data)
+    except ProtocolError:
+        assert enclave._incoming.counter == 7, "a refused record changed the counter"
+        raise
+    assert data in _records(), "a forged record was opened"
+    assert enclave._incoming.counter == 8
+
+
+# --- attestation -----------------------------------------------------------------------------------------------------------------
+
+_NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+_NONCE = bytes(range(32))
+_PCRS = {index: bytes([index + 1]) * 48 for index in (0, 1, 2)}
+
+
+@cache
+def _pki() -> NitroPki:
+    return NitroPki.ephemeral(_NOW)
+
+
+def _nsm(*, indefinite: bool) -> FakeNsm:
+    return FakeNsm(_pki(), measurements=_PCRS, clock=lambda: _NOW, indefinite=indefinite)
+
+
+@cache
+def _documents() -> list[bytes]:
+    user_data = AttestedKeys(version=1, channel_key=bytes(32)).encode()
+    return [
+        *(_nsm(indefinite=form).attest(user_data, _NONCE, None) for form in (True, False)),
+        _nsm(indefinite=True).attest(None, _NONCE, b"public key"),
+    ]
+
+
+@target(AttestationError, seeds=_documents)
+def attestation_parse(data: bytes) -> None:
+    parse(data)
+
+
+def _verify(data: bytes) -> None:
+    policy = TrustPolicy(
+        roots=frozenset({_pki().root_sha256}), pcrs={index: frozenset({pcr}) for index, pcr in _PCRS.items()}
+    )
+    verify(data, policy=policy, at=_NOW, nonce=_NONCE)
+
+
+@target(AttestationError, seeds=_documents)
+def attestation_verify(data: bytes) -> None:
+    _verify(data)
+    known = [document.removeprefix(b"\xd2") for document in _documents()]
+    # ECDSA is malleable: (r, -s) verifies as well, and the payload is then the same.
+    assert data.removeprefix(b"\xd2")[:-48] in [document[:-48] for document in known], "a forged document"
+
+
+@cache
+def _chain() -> Any:
+    return _pki().chain("i-0123456789abcdef0-enc0123456789abcdef", _NOW)
+
+
+def _payloads() -> list[bytes]:
+    fields = {
+        "module_id": "i-0123456789abcdef0-enc0123456789abcdef",
+        "digest": "SHA384",
+        "timestamp": int(_NOW.timestamp() * 1000),
+        "pcrs": {**_PCRS, 16: b"\x10" * 48},
+        "certificate": _chain().leaf.der,
+        "cabundle": list(_chain().cabundle),
+        "public_key": None,
+        "user_data": b"user data",
+        "nonce": _NONCE,
+    }
+    return [encode_payload(fields, indefinite=form) for form in (True, False)]
+
+
+@target(AttestationError, seeds=_payloads)
+def attestation_signed_payload(data: bytes) -> None:
+    """The payload of a document whose signature holds, so that what comes after the signature is reached."""
+    _verify(sign_document(data, _chain().leaf.key))
+
+
+# --- KMS -------------------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@target(
+    cms.EnvelopeError,
+    seeds=lambda: [
+        seal_for_recipient(bytes(length), _rsa_key().public_key(), encoding)
+        for encoding in Encoding
+        for length in (32, 2500)
+    ],
+)
+def cms_decrypt(data: bytes) -> None:
+    assert cms.decrypt(data, _rsa_key())
+
+
+# --- the client's inputs -----------------------------------------------------------------------------------------------------------
+
+
+class _File:
+    """What stands for a path to these bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        self.read_bytes = lambda: content
+
+
+@target(CosignerError, seeds=lambda: [dump(CLIENT_CONFIG).encode(), msgspec.json.encode(CLIENT_CONFIG)])
+def config_json(data: bytes) -> None:
+    if data.decode(errors="replace").encode() != data:
+        return  # not UTF-8
+    ClientConfig.load(cast("Path", _File(data)))
+
+
+@target(CosignerError, seeds=lambda: [base64.b64encode(b"message"), b"0a0b0c", b"  \xff\x00 "])
+def input_solana(data: bytes) -> None:
+    assert isinstance(inputs.solana_message_from(data), bytes)
+
+
+@target(CosignerError, seeds=lambda: [base64.encodebytes(b"psbt\xff"), b"psbt\xff\x00\xff"])
+def input_psbt(data: bytes) -> None:
+    assert isinstance(inputs.psbt_from(data), bytes)
+
+
+def _answered(data: bytes, status: int) -> transport.Transport:
+    async def stream() -> Any:
+        yield data
+
+    handler = httpx.MockTransport(lambda _: httpx.Response(status, content=stream()))
+    return transport.Transport("http://h", http=httpx.AsyncClient(base_url="http://h", transport=handler))
+
+
+@target(HostError, seeds=lambda: [b'{"document": "ZG9j", "channelKey": "a2V5", "more": 1}'])
+def host_attestation(data: bytes) -> None:
+    asyncio.run(_answered(data, 200).attestation(_NONCE))
+
+
+@target(
+    seeds=lambda: [
+        json.dumps({"code": "x", "detail": "y", "culprit": "host", "reaction": "abort"}).encode(),
+        b'{"code": "enclave_unavailable"}',
+    ]
+)
+def host_problem(data: bytes) -> None:
+    """Whatever a host answers with an error status becomes a :class:`HostError` with a code."""
+    assert transport._problem(500, data).code.isascii()
+
+
+# --- the native core: payloads -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _ceremony(chain: str) -> Ceremony:
+    return ceremony(chain)
+
+
+def _solana_messages() -> list[bytes]:
+    address = solana_address(_ceremony("solana").wallet.public_key)
+    other = solana_address(bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"))
+    legacy = solana_message(address, also=other)
+    return [solana_message(address), legacy, b"\x80" + legacy + b"\x00"]
+
+
+@target(PayloadError, seeds=_solana_messages)
+def native_solana_inspect(data: bytes) -> None:
+    assert solana_inspect(data)["signed_bytes"] == data
+
+
+@target(PayloadError, seeds=lambda: [psbt(_address(), inputs=2, foreign=1), psbt(_address())])
+def native_psbt_inspect(data: bytes) -> None:
+    public_key = _ceremony("bitcoin").wallet.public_key
+    for entry in psbt_inspect(data, public_key, "mainnet")["inputs"]:
+        assert (entry["sighash"] is None) is not entry["ours"]
+        assert entry["sighash"] is None or len(entry["sighash"]) == 32
+
+
+def _address() -> str:
+    return bitcoin_address(_ceremony("bitcoin").wallet.public_key, "mainnet")
+
+
+@cache
+def _shares(chain: str) -> tuple[Any, Any]:
+    """Both parties' shares of one key."""
+    made = _ceremony(chain)
+    sealed = _sealing_key().seal_unconfirmed(made.state, b"")
+    return _sealing_key().open_unconfirmed(sealed, b"").confirm(made.confirmations), made.enclave_share
+
+
+def _sign(chain: str, message: bytes, tweaks: list[bytes | None] | None) -> bytes:
+    client, enclave = _shares(chain)
+    nonces, commitments = frost_begin(client, 1)
+    response = frost_respond(enclave, [message], {1: commitments}, tweaks)
+    (signature,) = nonces.finish(client, [message], {2: response}, tweaks)
+    return signature
+
+
+@cache
+def _signed_psbt() -> tuple[bytes, bytes]:
+    payload = psbt(_address())
+    (entry,) = psbt_inspect(payload, _ceremony("bitcoin").wallet.public_key, "mainnet")["inputs"]
+    assert entry["sighash"] is not None
+    return payload, _sign("bitcoin", entry["sighash"], [b""])
+
+
+@target(PayloadError, seeds=lambda: [_signed_psbt()[0]])
+def native_psbt_finalize(data: bytes) -> None:
+    finished = psbt_finalize(data, {0: _signed_psbt()[1]})
+    assert finished["psbt"].startswith(b"psbt\xff")
+
+
+@cache
+def _signed_message() -> tuple[bytes, bytes]:
+    message = _solana_messages()[0]
+    return message, _sign("solana", message, None)
+
+
+@target(PayloadError, seeds=lambda: [_signed_message()[0]])
+def native_solana_assemble(data: bytes) -> None:
+    message, signature = _signed_message()
+    solana_assemble(data, {_ceremony("solana").wallet.public_key: signature})
+    assert data == message, "a signature holds for another message"
+
+
+@target(ThresholdError, seeds=lambda: [_signed_message()[1]])
+def native_verify_signature(data: bytes) -> None:
+    message, signature = _signed_message()
+    verify_signature("frost-ed25519", _ceremony("solana").wallet.public_key, message, data)
+    assert data == signature, "a signature was forged"
+
+
+# --- the native core: sealed records -----------------------------------------------------------------------------------------------
+
+_AD = b"associated data"
+
+
+@cache
+def _sealing_key() -> SealingKey:
+    return SealingKey.from_data_key(b"k" * 32)
+
+
+@cache
+def _sealed_shares() -> list[bytes]:
+    return [_sealing_key().seal_share(_shares(chain)[1], _AD) for chain in ("solana", "bitcoin")]
+
+
+@target(ThresholdError, seeds=_sealed_shares)
+def native_open_share(data: bytes) -> None:
+    _sealing_key().open_share(data, _AD)
+    assert data in _sealed_shares(), "a forged record was opened"
+
+
+@cache
+def _sealed_states() -> list[bytes]:
+    return [_sealing_key().seal_unconfirmed(_ceremony(chain).state, _AD) for chain in ("solana", "bitcoin")]
+
+
+@target(ThresholdError, seeds=_sealed_states)
+def native_open_unconfirmed(data: bytes) -> None:
+    _sealing_key().open_unconfirmed(data, _AD)
+    assert data in _sealed_states(), "a forged record was opened"
+
+
+@cache
+def _sealed_bytes() -> list[bytes]:
+    return [_sealing_key().seal_bytes(content, _AD) for content in (b"", b"content")]
+
+
+@target(ThresholdError, seeds=_sealed_bytes)
+def native_open_bytes(data: bytes) -> None:
+    _sealing_key().open_bytes(data, _AD)
+    assert data in _sealed_bytes(), "a forged record was opened"
+
+
+# --- the native core: ceremonies ---------------------------------------------------------------------------------------------------
+
+_CONTEXT = bytes(32)
+_SUITES = {"solana": "frost-ed25519", "bitcoin": "frost-secp256k1-tr"}
+
+
+def _altered(genuine: bytes, difference: bytes) -> bytes:
+    """A message that is made anew each time, altered: XOR with ``difference``, and as long as that.
+
+    The states that read such messages are used once, so that no fixed input could ever be valid; the difference zero is.
+    """
+    padded = genuine.ljust(len(difference), b"\x00")[: len(difference)]
+    return bytes(a ^ b for a, b in zip(padded, difference, strict=True))
+
+
+def _register_ceremony(chain: str) -> None:
+    suite = _SUITES[chain]
+
+    def start(identifier: int) -> Any:
+        return dkg_start(suite, identifier, 2, 2, _CONTEXT)
+
+    def message1(data: bytes) -> None:
+        start(1)[0].advance({2: data})
+
+    def message2(data: bytes) -> None:
+        (ours, to_them), (theirs, to_us) = start(1), start(2)
+        next_ours, _ = ours.advance({2: to_us})
+        _, messages = theirs.advance({1: to_them})
+        state, _ = next_ours.advance({2: _altered(messages[1], data)})
+        assert not any(data), "an altered sub-share was accepted"
+        assert state.group_public_key
+
+    @cache
+    def waiting() -> tuple[bytes, bytes]:
+        made = ceremony(chain)
+        return _sealing_key().seal_unconfirmed(made.state, b""), made.confirmations[2]
+
+    def confirmation(data: bytes) -> None:
+        sealed, genuine = waiting()
+        _sealing_key().open_unconfirmed(sealed, b"").confirm({2: data})
+        assert data == genuine, "another transcript was confirmed"
+
+    def commitments(data: bytes) -> None:
+        frost_respond(_shares(chain)[1], [bytes(32)], {1: [data]})
+
+    def response(data: bytes) -> None:
+        client, enclave = _shares(chain)
+        nonces, ours = frost_begin(client, 1)
+        (theirs,), (share,) = frost_respond(enclave, [bytes(32)], {1: ours})
+        cut = max(0, len(data) - len(share))
+        nonces.finish(
+            client, [bytes(32)], {2: ([_altered(theirs, data[:cut])], [_altered(share, data[cut:])])}
+        )
+        assert not any(data), "an altered signature share was accepted"
+
+    length = 64 if chain == "solana" else 66
+    for name, run, seeds in (
+        ("dkg-message1", message1, lambda: [start(2)[1]]),
+        ("dkg-message2", message2, lambda: [bytes(103)]),
+        ("dkg-confirmation", confirmation, lambda: [waiting()[1]]),
+        ("frost-commitments", commitments, lambda: frost_begin(_shares(chain)[0], 2)[1]),
+        ("frost-response", response, lambda: [bytes(length + 32)]),
+    ):
+        full = f"native-{name}-{suite.removeprefix('frost-')}"
+        TARGETS[full] = Target(full, run, (ThresholdError,), cache(seeds))
+
+
+for _chain_name in _SUITES:
+    _register_ceremony(_chain_name)

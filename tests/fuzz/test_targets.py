@@ -1,0 +1,128 @@
+"""A short run of every fuzz target; ``make fuzz`` runs them longer. See ``targets.py``."""
+
+import os
+import random
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.__main__ import main
+from tests.fuzz.execution import Finding, execute
+from tests.fuzz.mutation import OPERATIONS, mutate, random_steps
+from tests.fuzz.targets import TARGETS, Target
+
+EXAMPLES = 120
+ALL = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+
+
+def test_every_parser_of_the_list_has_a_target() -> None:
+    """Renaming or losing one of them must be noticed."""
+    kinds = (
+        "LinkRequestFrame LinkReplyFrame StorageRequestFrame StorageReplyFrame TunnelOpen TunnelReply Call Answer "
+        "Manifest StoredShare WrappedKey ShareFile StoreFile AttestedKeys"
+    )
+    natives = "dkg-message1 dkg-message2 dkg-confirmation frost-commitments frost-response"
+    assert set(TARGETS) == {
+        *(f"cbor-{kind}" for kind in kinds.split()),
+        *(f"native-{name}-{suite}" for name in natives.split() for suite in ("ed25519", "secp256k1-tr")),
+        "manifest-parse",
+        "frames-read",
+        "address-parse",
+        "channel-open-hello",
+        "channel-hello-content",
+        "channel-answer-content",
+        "channel-open",
+        "attestation-parse",
+        "attestation-verify",
+        "attestation-signed-payload",
+        "cms-decrypt",
+        "config-json",
+        "input-solana",
+        "input-psbt",
+        "host-attestation",
+        "host-problem",
+        "native-solana-inspect",
+        "native-psbt-inspect",
+        "native-psbt-finalize",
+        "native-solana-assemble",
+        "native-verify-signature",
+        "native-open-share",
+        "native-open-unconfirmed",
+        "native-open-bytes",
+    }
+
+
+@ALL
+def test_every_seed_is_accepted(target: Target) -> None:
+    seeds = target.seeds()
+    assert seeds
+    assert [execute(target, seed) for seed in seeds] == [None] * len(seeds)
+
+
+@ALL
+def test_altered_inputs_are_refused_as_declared(target: Target) -> None:
+    seeds = target.seeds()
+    numbers = st.integers(0, 1 << 20)
+    steps = st.lists(st.tuples(st.integers(0, len(OPERATIONS) - 1), numbers, numbers), min_size=1, max_size=5)
+    altered = st.builds(mutate, st.sampled_from(seeds), steps, st.sampled_from(seeds))
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=bool(os.environ.get("CI")),
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.one_of(altered, altered, altered, st.binary(max_size=300)))
+    def fuzz(data: bytes) -> None:
+        execute(target, data)
+
+    fuzz()
+
+
+@ALL
+def test_some_altered_input_is_refused(target: Target) -> None:
+    """A target that accepts everything would test nothing."""
+    if not target.refusals:
+        return  # it has a result for everything
+    source, seeds = random.Random(0), target.seeds()
+    outcomes = {execute(target, mutate(seeds[0], random_steps(source), seeds[-1])) for _ in range(30)}
+    assert outcomes - {None}
+
+
+def test_a_finding_is_reported_with_its_input() -> None:
+    def broken(data: bytes) -> None:
+        raise KeyError(data)
+
+    with pytest.raises(Finding, match="broken: KeyError.*\n.*2 bytes.*: abcd") as caught:
+        execute(Target("broken", broken, (ValueError,), list), b"\xab\xcd")
+    assert caught.value.data == b"\xab\xcd"
+
+
+def test_the_long_run_runs_and_writes_a_reproducer_for_a_finding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def brittle(data: bytes) -> None:
+        if len(data) > 3:
+            raise ZeroDivisionError
+        if data != b"abc":
+            raise ValueError
+
+    monkeypatch.setitem(TARGETS, "brittle", Target("brittle", brittle, (ValueError,), lambda: [b"abc"]))
+    assert main(["address-parse", "--seconds", "0.05", "--seed", "1"]) == 0
+    assert "address-parse" in capsys.readouterr().out
+    assert main(["brittle", "--seconds", "5", "--seed", "1"]) == 1
+    shown = capsys.readouterr()
+    assert "ZeroDivisionError" in shown.err
+    path = shown.err.split("reproducer: ")[1].split("\n")[0]
+    assert main(["brittle", "--replay", path]) == 1
+    assert main(["brittle", "--replay", os.devnull]) == 0
+    os.unlink(path)
+
+
+def test_the_long_run_refuses_targets_that_do_not_exist() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["no-such-target"])
+    assert caught.value.code == 2
