@@ -201,23 +201,19 @@ def test_document_and_key_come_as_the_host_gave_them(document: bytes, key: bytes
     assert got == (document, key + b"k")
 
 
-def test_an_answer_without_end_is_cut_off() -> None:
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_end_is_cut_off(status: int) -> None:
     taken = 0
 
-    def endless() -> Iterator[bytes]:
+    def long() -> Iterator[bytes]:
         nonlocal taken
-        while True:
+        for _ in range(100):
             taken += 65536
             yield bytes(65536)
 
-    error = refused(lambda _: httpx.Response(200, stream=Chunks(endless())))
+    error = refused(lambda _: httpx.Response(status, stream=Chunks(long())))
     assert error.code == "host_answer_too_large"
     assert taken <= 2 * MAX_FRAME + 2 * 65536
-
-
-def test_a_refusal_without_end_is_cut_off_too() -> None:
-    error = refused(lambda _: httpx.Response(500, stream=Chunks(bytes(65536) for _ in range(10_000))))
-    assert error.code == "host_answer_too_large"
 
 
 def test_compressed_answers_are_not_expanded() -> None:

@@ -20,7 +20,7 @@ async def wallets(tmp_path):
     return host, user, await user.create_wallet("solana"), await user.create_wallet("bitcoin")
 
 
-async def ask(user, wallet, payload, count=1, epoch=None, spoil=None):
+async def ask(user, wallet, payload, *, count=1, epoch=None, spoil=None):
     share, _ = user._store.load(wallet.wallet_id)
     _, commitments = frost_begin(share, count)
     session = await user._keeper.session()

@@ -54,12 +54,13 @@ def fuzz(target: Target, seconds: float, seed: int) -> str:
     :raises Finding: the first one.
     """
     source = random.Random(f"{seed} {target.name}")
-    corpus = list(target.seeds())
+    seeds, found = target.seeds(), list(target.seeds())
     seen: set[str | None] = set()
     executions = accepted = 0
     started = time.monotonic()
     while (elapsed := time.monotonic() - started) < seconds:
-        data = mutate(source.choice(corpus), random_steps(source), source.choice(corpus))
+        corpus = source.choice((seeds, found))  # half of the time from what is valid
+        data = mutate(source.choice(corpus), random_steps(source), source.choice(found))
         faulthandler.dump_traceback_later(_HANG, exit=True, file=sys.__stderr__)
         outcome = execute(target, data)
         faulthandler.cancel_dump_traceback_later()
@@ -67,7 +68,7 @@ def fuzz(target: Target, seconds: float, seed: int) -> str:
         accepted += outcome is None
         if outcome not in seen:
             seen.add(outcome)
-            corpus.append(data)
+            found.append(data)
     rate = executions / elapsed if elapsed else 0
     return f"{executions:>9} executions, {rate:>7.0f}/s, {accepted:>7} accepted, {len(seen):>4} outcomes"
 

@@ -27,7 +27,7 @@ def execute(target: Target, data: bytes) -> str | None:
     except KeyboardInterrupt:
         raise
     except target.refusals as refusal:
-        said = re.sub(r"'[^']*'|`[^`]*`|\"[^\"]*\"|0x\w+|\d+", "_", str(refusal))
+        said = re.sub(r"'[^']*'|`[^`]*`|\"[^\"]*\"|0x\w+|[0-9a-f]{8,}|\d+", "_", str(refusal))
         return f"{type(refusal).__name__} {getattr(refusal, 'code', '')} {said[:120]}"
     except BaseException as error:
         raise Finding(target, data, error) from error
