@@ -41,6 +41,9 @@ format: $(STAMP)
 bench: $(STAMP) ## measure CPU, bytes and latency against the targets; prints a table, writes bench/results/
 	$(BIN)/python -m bench
 
+fuzz: $(STAMP) ## fuzz every Python parser for SECONDS each (default 20)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),20)
+
 lock: $(STAMP) ## write requirements/*.txt again from requirements/*.in
 	for name in enclave host client simulator dev; do \
 	  $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \

@@ -81,6 +81,8 @@ class _Certificate:
             public_key = self.x509.public_key()
         except _PARSE_ERRORS as error:
             raise AttestationError("certificate_malformed", f"{name} cannot be parsed") from error
+        if self.x509.serial_number <= 0:  # RFC 5280 §4.1.2.2
+            raise AttestationError("certificate_malformed", f"{name} has no positive serial number")
         if self.x509.version is not x509.Version.v3:
             raise AttestationError("certificate_malformed", f"{name} is not of version 3")
         # The signature ends the certificate, in a bit string without unused bits; the parser lets others pass,

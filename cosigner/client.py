@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from attestation import VerifiedAttestation
+    from threshold import KeyShare
 
     from .config import ClientConfig
     from .session import Session
-    from .store import ShareStore
+    from .store import ShareStore, StoredWallet
     from .transport import Traffic
 
 
@@ -121,7 +122,11 @@ class AsyncClient:
 
     async def open(self) -> None:
         """Open the session now rather than at the first use."""
-        await self._keeper.session()
+
+        async def nothing(_: Session) -> None:
+            return None
+
+        await self._keeper.run(nothing)
 
     async def create_wallet(self, chain: str, network: str | None = None) -> Wallet:
         """Create a 2-of-2 wallet by distributed key generation.
@@ -136,9 +141,13 @@ class AsyncClient:
         return Wallet.of(info)
 
     async def resume_wallet(self, wallet_id: str) -> Wallet | None:
-        """Settle a wallet that a crash left pending; ``None`` when the enclave never stored it."""
+        """Settle a wallet that a crash left pending; ``None``, and still pending, when the enclave does not know it.
+
+        :raises StoreError: ``environment_mismatch``: the wallet belongs to another environment.
+        """
         store = self._unlocked()
         pending = await asyncio.to_thread(store.pending, wallet_id)
+        self._require_environment(pending)
         info = await keygen.resume(self._keeper, store, pending.info)
         return None if info is None else Wallet.of(info)
 
@@ -161,9 +170,9 @@ class AsyncClient:
         :param other_signatures: signatures of other required signers, 64 bytes by 32-byte public key.
         :raises PayloadError: malformed, or this wallet is not a required signer.
         """
-        share, stored = await asyncio.to_thread(self._unlocked().load, wallet_id)
-        done = await signing.cosign(self._keeper, share, stored.info, SolanaPayload(message))
-        signatures = {**(other_signatures or {}), stored.info.public_key: done.signatures[0]}
+        share, wallet = await self._load(wallet_id)
+        done = await signing.cosign(self._keeper, share, wallet, SolanaPayload(message))
+        signatures = {**(other_signatures or {}), wallet.public_key: done.signatures[0]}
         required = done.task.summary["required_signers"]
         complete = isinstance(required, list) and len(required) == len(signatures)
         return SolanaSignature(
@@ -179,8 +188,8 @@ class AsyncClient:
         :param psbt: binary PSBT of version 0.
         :raises PayloadError: malformed, or no input belongs to this wallet.
         """
-        share, stored = await asyncio.to_thread(self._unlocked().load, wallet_id)
-        done = await signing.cosign(self._keeper, share, stored.info, PsbtPayload(psbt))
+        share, wallet = await self._load(wallet_id)
+        done = await signing.cosign(self._keeper, share, wallet, PsbtPayload(psbt))
         signatures = dict(zip(done.task.inputs, done.signatures, strict=True))
         finished = psbt_finalize(psbt, signatures)
         return BitcoinSignature(
@@ -190,6 +199,19 @@ class AsyncClient:
             transaction=finished["transaction"],
             summary=done.task.summary,
         )
+
+    async def _load(self, wallet_id: str) -> tuple[KeyShare, WalletInfo]:
+        share, stored = await asyncio.to_thread(self._unlocked().load, wallet_id)
+        self._require_environment(stored)
+        return share, stored.info
+
+    def _require_environment(self, stored: StoredWallet) -> None:
+        if stored.environment != self._config.environment:
+            raise StoreError(
+                "environment_mismatch",
+                f"Wallet {stored.info.wallet_id} belongs to environment {stored.environment!r}, but this client is configured for "
+                f"{self._config.environment!r}.",
+            )
 
     def _unlocked(self) -> ShareStore:
         if self._store is None:

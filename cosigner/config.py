@@ -74,7 +74,7 @@ class ClientConfig:
             ) from None
         try:
             return cls.from_file(msgspec.json.decode(raw, type=ConfigFile, strict=True))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CosignerError(
                 "config_invalid",
                 f"The client configuration {path} is not valid: {error}",

@@ -101,7 +101,9 @@ async def create(
 
 
 async def resume(keeper: SessionKeeper, store: ShareStore, wallet: WalletInfo) -> WalletInfo | None:
-    """Settle a pending wallet: active if the enclave has it, discarded (``None``) if it never stored it.
+    """Settle a pending wallet: active if the enclave has it; ``None``, and still pending, if it does not know it.
+
+    A pending share is never removed here: that the enclave does not know a wallet rests on what the host's storage told it.
 
     :raises CosignerError: the enclave could not be asked; the wallet stays pending.
     :raises ThresholdError: ``confirmation_mismatch``: the enclave saw another transcript; the wallet stays pending.
@@ -111,7 +113,6 @@ async def resume(keeper: SessionKeeper, store: ShareStore, wallet: WalletInfo) -
     except EnclaveRefused as error:
         if error.code != "wallet_unknown":
             raise
-        await asyncio.to_thread(store.discard_pending, wallet.wallet_id)
         return None
 
 

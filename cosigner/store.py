@@ -33,6 +33,7 @@ _F = TypeVar("_F")
 _MAX_FILE: Final = 64 << 10
 _CHECK: Final = b"cosigner/store-check/v1"
 _SALT_LENGTH: Final = 16
+_MAX_PASSPHRASE: Final = 1024  # bytes; what the native core accepts
 _MISSING: Final = {
     "store_missing": "There is no share store in {1}. Create a wallet first: cosigner wallet create.",
     "wallet_missing": "There is no share of wallet {0} in {1}; `cosigner wallet list` shows those there are.",
@@ -102,30 +103,41 @@ class ShareStore:
 
     @classmethod
     def create(cls, directory: Path, passphrase: bytes) -> ShareStore:
-        """Make a new store, readable by its owner only.
+        """Make a new store, readable by its owner only. Of two that try at once, one succeeds.
 
-        :raises StoreError: ``store_exists``, ``passphrase_empty``, ``store_unwritable``.
+        :param passphrase: 1 to 1024 bytes.
+        :raises StoreError: ``store_exists``, ``store_incomplete``, ``passphrase_length``, ``store_unwritable``.
         """
-        if not passphrase:
-            raise StoreError("passphrase_empty", "An empty passphrase protects nothing.")
         if cls.exists(directory):
-            raise StoreError("store_exists", f"{directory} holds a share store already.")
+            raise _store_exists(directory)
+        if any(any(directory.glob(f"*.{kind}")) for kind in ("share", "pending")):
+            raise StoreError(
+                "store_incomplete",
+                f"{directory} holds shares but no store.cbor, without which no passphrase opens them; restore that file.",
+            )
         kdf = KdfParameters(salt=os.urandom(_SALT_LENGTH))
-        key = kdf.derive(passphrase)
+        key = _derive(kdf, passphrase)
         check = key.seal_bytes(_CHECK, cbor.encode(kdf))
         with _writing(directory):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(directory / "store.cbor", cbor.encode(StoreFile(version=1, kdf=kdf, check=check)))
+            _make_directory(directory)
+            try:
+                _write(
+                    directory / "store.cbor",
+                    cbor.encode(StoreFile(version=1, kdf=kdf, check=check)),
+                    exclusive=True,
+                )
+            except FileExistsError:
+                raise _store_exists(directory) from None
         return cls(directory, key)
 
     @classmethod
     def unlock(cls, directory: Path, passphrase: bytes) -> ShareStore:
         """Open an existing store.
 
-        :raises StoreError: ``store_missing``, ``store_malformed``, ``passphrase_wrong``.
+        :raises StoreError: ``store_missing``, ``store_malformed``, ``passphrase_length``, ``passphrase_wrong``.
         """
         parsed = _read(directory / "store.cbor", StoreFile, missing="store_missing")
-        key = parsed.kdf.derive(passphrase)
+        key = _derive(parsed.kdf, passphrase)
         try:
             key.open_bytes(parsed.check, cbor.encode(parsed.kdf))
         except ThresholdError:
@@ -134,17 +146,18 @@ class ShareStore:
 
     @staticmethod
     def wallets(directory: Path) -> list[StoredWallet]:
-        """The wallets of a store, by their unsealed headers; needs no passphrase.
+        """The wallets of a store, as their headers name them: no seal is opened, and a damaged file is left out.
 
-        :raises StoreError: ``store_malformed``.
+        Needs no passphrase. Whoever can write the files can change what is read here; :meth:`load` opens the seal.
         """
         active = {path.stem: path for path in directory.glob("*.share")}
         # A crash between writing ID.share and removing ID.pending leaves both; the share counts.
         pending = {path.stem: path for path in directory.glob("*.pending") if path.stem not in active}
         found = []
         for path in sorted([*active.values(), *pending.values()]):
-            header = _read(path, ShareFile, missing="wallet_missing").header
-            found.append(StoredWallet(header.environment, header.wallet, path.suffix == ".pending"))
+            with contextlib.suppress(StoreError):
+                header = _read(path, ShareFile, missing="wallet_missing").header
+                found.append(StoredWallet(header.environment, header.wallet, path.suffix == ".pending"))
         return found
 
     def save_pending(self, environment: str, state: DkgRound3, wallet: WalletInfo) -> None:
@@ -181,7 +194,7 @@ class ShareStore:
         self.discard_pending(wallet_id)
 
     def discard_pending(self, wallet_id: str) -> None:
-        """The enclave never stored its share: this one is worthless."""
+        """Remove a pending share: it became active, or the enclave refused its counterpart for good."""
         with _writing(self._directory), contextlib.suppress(FileNotFoundError):
             self._path(wallet_id, "pending").unlink()
             _sync(self._directory)
@@ -238,8 +251,29 @@ def _read(path: Path, kind: type[_F], *, missing: str) -> _F:
         ) from None
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write durably and atomically: a crash leaves the old file or the new one."""
+def _derive(kdf: KdfParameters, passphrase: bytes) -> SealingKey:
+    if not 1 <= len(passphrase) <= _MAX_PASSPHRASE:
+        raise StoreError("passphrase_length", f"A passphrase has 1 to {_MAX_PASSPHRASE} bytes.")
+    return kdf.derive(passphrase)
+
+
+def _store_exists(directory: Path) -> StoreError:
+    return StoreError("store_exists", f"{directory} holds a share store already.")
+
+
+def _make_directory(directory: Path) -> None:
+    """Make a directory and its parents durably."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in missing:
+        _sync(path.parent)
+
+
+def _write(path: Path, content: bytes, *, exclusive: bool = False) -> None:
+    """Write durably and atomically: a crash leaves the old file or the new one.
+
+    :param exclusive: raise :class:`FileExistsError` rather than replace a file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -247,7 +281,11 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(path)
+        if exclusive:
+            os.link(temporary, path)
+            temporary.unlink()
+        else:
+            temporary.rename(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _OCTETS: Final = "application/octet-stream"
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+_TIMEOUT: Final = httpx.Timeout(40.0, connect=5.0)  # longer than the host waits for its enclave
 
 
 @dataclass
@@ -55,9 +55,17 @@ class Transport:
     """The host's HTTP API (``docs/spec/wire.md`` §2)."""
 
     def __init__(self, api_url: str, *, http: httpx.AsyncClient | None = None) -> None:
-        self._http = http or httpx.AsyncClient(
-            base_url=api_url, timeout=_TIMEOUT, trust_env=False, headers={"accept-encoding": "identity"}
-        )
+        try:
+            self._http = http or httpx.AsyncClient(
+                base_url=api_url, timeout=_TIMEOUT, trust_env=False, headers={"accept-encoding": "identity"}
+            )
+        except httpx.InvalidURL as error:
+            raise HostError(
+                "api_url_invalid",
+                f"{api_url!r} is not the URL of a host: {error}.",
+                culprit=Culprit.CLIENT,
+                reaction=Reaction.ABORT,
+            ) from None
         self.traffic = Traffic()
 
     async def __aenter__(self) -> Self:
@@ -128,4 +136,11 @@ def _problem(status: int, body: bytes) -> HostError:
         culprit, reaction = Culprit(problem.culprit), Reaction(problem.reaction)
     except (msgspec.MsgspecError, ValueError):
         return HostError("host_answer_malformed", f"The host answered HTTP {status} without saying why.")
-    return HostError(problem.code, problem.detail or f"HTTP {status}", culprit=culprit, reaction=reaction)
+    return HostError(
+        problem.code, _printable(problem.detail) or f"HTTP {status}", culprit=culprit, reaction=reaction
+    )
+
+
+def _printable(text: str) -> str:
+    """The host's words without control characters, which a terminal would obey."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

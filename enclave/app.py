@@ -43,6 +43,7 @@ class Parts:
 
 async def run(parts: Parts, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set."""
+    log.silence_libraries()
     credentials = Credentials()
     storage = HostStorage(parts.storage)
     tunnel = Tunnel(parts.tunnel)
@@ -59,15 +60,16 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
             credentials=credentials.current,
             nsm=parts.nsm,
         )
-        released = {}
-        for environment in manifest.environments:
-            released[environment.id] = Vault(
+        keys = await asyncio.gather(
+            *(data_key(environment, kms=kms, storage=storage) for environment in manifest.environments)
+        )
+        for environment, sealing_key in zip(manifest.environments, keys, strict=True):
+            vaults[environment.id] = Vault(
                 environment=environment.id,
                 key_arn=environment.kms_key_arn,
-                sealing_key=await data_key(environment, kms=kms, storage=storage),
+                sealing_key=sealing_key,
                 storage=storage,
             )
-        vaults.update(released)
 
     server = Server(
         boot=Boot(parts.nsm, release_keys),

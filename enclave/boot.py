@@ -100,7 +100,8 @@ class Boot:
             try:
                 await self._release_keys(parsed)
             except Exception as error:
-                self.reason = f"Data keys were not released: {error}"
+                # Anybody may ask why; the words of KMS, which name accounts and roles, are for the host alone.
+                self.reason = f"Data keys were not released: {getattr(error, 'code', 'internal_error')}."
                 raise
             self._enter(Phase.READY, "")
 

@@ -24,7 +24,7 @@ def translate(error: Exception) -> Fault:
             return Fault(
                 code=error.code,
                 message=str(error)[:_MAX_MESSAGE],
-                culprit=Culprit.CLIENT,
+                culprit=Culprit.ENCLAVE if error.code == "internal" else Culprit.CLIENT,
                 reaction=Reaction(error.reaction),
             )
         case PayloadError():

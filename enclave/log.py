@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
 _FIELDS: Final = frozenset(
     {"code", "culprit", "phase", "reaction", "environment", "count", "kind", "seconds"}
 )
+
+
+def silence_libraries() -> None:
+    """Let no library write to standard error by itself: its words could hold anything. To be called inside the event loop."""
+    logging.lastResort = None
+    asyncio.get_running_loop().set_exception_handler(_unhandled)
+
+
+def _unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    event("unhandled", kind=type(context.get("exception")).__name__)
 
 
 def event(name: str, **fields: str | float) -> None:

@@ -138,7 +138,7 @@ class Api:
         return _json({"status": "up"})
 
     async def readyz(self, request: Request) -> Response:
-        """``GET /readyz``: 200 when the enclave is ready, else 503; both tell the details."""
+        """``GET /readyz``: 200 when the enclave is ready, else 503. Codes only: faults of KMS name accounts and roles in their words."""
         readiness = self._enclave.readiness
         fault = readiness.fault
         detail = {
@@ -150,7 +150,6 @@ class Api:
             if fault is None
             else {
                 "code": fault.code,
-                "message": fault.message,
                 "culprit": fault.culprit.value,
                 "reaction": fault.reaction.value,
             },
@@ -161,7 +160,7 @@ class Api:
             return _json(detail)
         message = f"The host is {readiness.state.value.replace('_', ' ')}."
         if fault is not None:
-            message += f" Last fault: {fault.message} [{fault.code}]"
+            message += f" Last fault: {fault.code}; the host's log has the details."
         error = HostError("enclave_not_ready", message, culprit=Culprit.HOST, reaction=Reaction.RETRY)
         request.state.code = error.code
         return problem_response(error, request.state.request_id, extra=detail)

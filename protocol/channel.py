@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import os
 import struct
-from typing import Annotated, Final
+from typing import Annotated, Final, Never
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -118,7 +118,17 @@ def _public_key(raw: bytes) -> MLKEM768X25519PublicKey:
 # --- client ----------------------------------------------------------------------------------------------------------------
 
 
-class ClientHandshake:
+class _NotCopied:
+    """Refuses to be copied or pickled: a copy would be a second user of keys that are good for one."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> Never:
+        msg = f"{type(self).__name__} cannot be copied or pickled"
+        raise TypeError(msg)
+
+
+class ClientHandshake(_NotCopied):
     """The client's side of the handshake; good for one session.
 
     :param channel_key: 1,216 bytes whose hash a verified attestation document carries.
@@ -178,7 +188,7 @@ class ClientHandshake:
 # --- enclave ---------------------------------------------------------------------------------------------------------------
 
 
-class ChannelKey:
+class ChannelKey(_NotCopied):
     """The enclave's channel key, made at boot and rotated; lives in memory only."""
 
     def __init__(self) -> None:
@@ -202,7 +212,7 @@ class ChannelKey:
         return ReceivedHello(self.hash, hello, payload)
 
 
-class ReceivedHello:
+class ReceivedHello(_NotCopied):
     """An opened client hello that waits for its answer."""
 
     def __init__(self, key_hash: bytes, raw: bytes, payload: ClientHello) -> None:
@@ -322,7 +332,7 @@ class _Direction:
         return (self._base ^ counter).to_bytes(12, "big")
 
 
-class Channel:
+class Channel(_NotCopied):
     """One end of an open channel. Not thread-safe: its owner orders the calls.
 
     :ivar session_id: 16 bytes.
@@ -349,10 +359,6 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"<Channel {self.session_id.hex()}>"
-
-    def __reduce__(self) -> str:
-        msg = "a channel cannot be copied or pickled"
-        raise TypeError(msg)
 
     def seal(self, plaintext: bytes) -> bytes:
         """Seal the next outgoing record: an 8-byte counter, then ciphertext and tag (24 bytes more than the plaintext).

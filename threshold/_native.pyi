@@ -10,6 +10,27 @@ from .errors import PayloadError as PayloadError
 from .errors import ThresholdError as ThresholdError
 from .payload import FinalizedPsbt, PsbtSummary, SolanaSummary
 
+__all__ = [
+    "DkgRound1",
+    "DkgRound2",
+    "DkgRound3",
+    "KeyShare",
+    "PayloadError",
+    "SealingKey",
+    "SigningNonces",
+    "ThresholdError",
+    "bitcoin_address",
+    "dkg_start",
+    "frost_begin",
+    "frost_respond",
+    "psbt_finalize",
+    "psbt_inspect",
+    "solana_address",
+    "solana_assemble",
+    "solana_inspect",
+    "verify_signature",
+]
+
 class _Opaque:
     """What all handles refuse, with :class:`TypeError`."""
 

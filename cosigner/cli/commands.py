@@ -43,20 +43,28 @@ async def wallet_create(options: argparse.Namespace, output: Output) -> None:
 async def wallet_list(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet list``."""
     directory = _store_directory(options)
+    refusals: list[CosignerError] = []
     if options.resume and any(entry.pending for entry in ShareStore.wallets(directory)):
-        await _resume(options, output, directory)
-    found = ShareStore.wallets(directory)
-    data, lines = describe.wallet_table(found)
+        refusals = await _resume(options, output, directory)
+    data, lines = describe.wallet_table(ShareStore.wallets(directory))
     output.result(data, lines)
+    if refusals:
+        raise refusals[0]
 
 
-async def _resume(options: argparse.Namespace, output: Output, directory: Path) -> None:
+async def _resume(options: argparse.Namespace, output: Output, directory: Path) -> list[CosignerError]:
+    """Settle every pending wallet; one that cannot be settled does not stand in the way of the others."""
+    refusals = []
     store = _open_store(options, output, create=False)
     async with AsyncClient(ClientConfig.load(options.config), store) as client:
         for entry in ShareStore.wallets(directory):
             if entry.pending:
                 with output.step(f"Settling {entry.info.wallet_id}"):
-                    await client.resume_wallet(entry.info.wallet_id)
+                    try:
+                        await client.resume_wallet(entry.info.wallet_id)
+                    except CosignerError as error:
+                        refusals.append(error)
+    return refusals
 
 
 async def wallet_show(options: argparse.Namespace, output: Output) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
+from attestation import AWS_NITRO_ROOT_G1
+
 from ..client import Wallet  # noqa: TID252
 
 if TYPE_CHECKING:
@@ -26,9 +28,10 @@ def attestation(verified: VerifiedAttestation) -> Described:
         "root_sha256": verified.root_sha256,
         "age_s": round(verified.age_s, 3),
     }
+    aws = verified.root_sha256 == AWS_NITRO_ROOT_G1
     lines = [
         f"The enclave is attested: {verified.module_id}",
-        f"root              {verified.root_sha256}",
+        f"root              {verified.root_sha256} ({'AWS Nitro G1' if aws else 'NOT AWS: a root that this trust policy names'})",
         f"age               {verified.age_s:.1f} s",
         *(f"PCR{index:<14} {value}" for index, value in pcrs.items() if value.strip("0")),
     ]
@@ -62,7 +65,15 @@ def wallet_table(entries: list[StoredWallet]) -> Described:
     described = [(Wallet.of(entry.info), entry.pending) for entry in entries]
     data: dict[str, object] = {
         "wallets": [
-            {**wallet(entry)[0], "status": "pending" if pending else "active"} for entry, pending in described
+            {**wallet(entry)[0], "status": "active"}
+            if not pending
+            else {
+                "wallet_id": entry.wallet_id,
+                "chain": entry.chain,
+                "network": entry.network,
+                "status": "pending",
+            }
+            for entry, pending in described
         ]
     }
     if not described:
@@ -76,8 +87,10 @@ def wallet_table(entries: list[StoredWallet]) -> Described:
     ]
     if any(pending for _, pending in described):
         lines.append(
-            "Pending wallets were interrupted while being created; `cosigner wallet list --resume` settles them."
+            "Pending: the enclave has not confirmed its share, so nothing may be sent there yet. `cosigner wallet list --resume` asks it; "
+            "a wallet that stays pending was never finished."
         )
+    lines.append("`cosigner wallet show ID` compares an address with the enclave's before you use it.")
     return data, lines
 
 
@@ -136,9 +149,10 @@ def _solana_lines(summary: Any) -> list[str]:  # noqa: ANN401  (JSON-like; shape
 
 def _instruction(entry: dict[str, Any]) -> str:
     amount = entry.get("lamports", entry.get("amount"))
-    if amount is not None and "to" in entry:
-        unit = "lamports" if "lamports" in entry else "units"
-        return f"{entry['kind']}: {amount} {unit} from {entry.get('from')} to {entry['to']}"
+    receiver = entry.get("to", entry.get("destination"))
+    if amount is not None and receiver is not None:
+        unit = "lamports" if "lamports" in entry else f"base units of {entry.get('mint', 'a token')}"
+        return f"{entry['kind']}: {amount} {unit} from {entry.get('from', entry.get('source'))} to {receiver}"
     program = entry["program"] or "a program from a lookup table"
     return f"{program}, {len(entry['accounts'])} accounts, {len(entry['data'])} bytes of data (not decoded)"
 

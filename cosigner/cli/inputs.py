@@ -50,7 +50,12 @@ def open_store(directory: Path, passphrase: bytes) -> ShareStore:
     """
     if ShareStore.exists(directory):
         return ShareStore.unlock(directory, passphrase)
-    return ShareStore.create(directory, passphrase)
+    try:
+        return ShareStore.create(directory, passphrase)
+    except StoreError as error:
+        if error.code != "store_exists":
+            raise
+        return ShareStore.unlock(directory, passphrase)  # somebody else made it just now
 
 
 def read_file(path: Path) -> bytes:

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protocol.chains import CHAINS
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
@@ -34,8 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.error(CosignerError(error.code, str(error), culprit=Culprit.CLIENT))
         return 1
     except ThresholdError as error:
+        # An identifier names the party whose bytes were refused; anything else happened on this side.
+        culprit = Culprit.ENCLAVE if isinstance(error.culprit, int) else Culprit.CLIENT
         output.error(
-            CosignerError(error.code, str(error), culprit=Culprit.ENCLAVE, reaction=Reaction(error.reaction))
+            CosignerError(error.code, str(error), culprit=culprit, reaction=Reaction(error.reaction))
         )
         return 1
     except KeyboardInterrupt:
@@ -47,8 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Options are written in full: an abbreviation of --passphrase-file must not take a passphrase. Subcommands inherit this."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  (passed on)
+        super().__init__(allow_abbrev=False, **kwargs)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cosigner",
         description="Wallets whose key is shared between this device and an attested AWS Nitro enclave.",
         epilog="Start a mock stack with `make stack`; then `cosigner attest` and `cosigner wallet create --chain solana`.",
@@ -131,8 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _common() -> _Parser:
+    parser = _Parser(add_help=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--config",
@@ -149,8 +158,8 @@ def _common() -> argparse.ArgumentParser:
     return parser
 
 
-def _unlocking() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _unlocking() -> _Parser:
+    parser = _Parser(add_help=False)
     parser.add_argument(
         "--passphrase-file",
         type=Path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,11 @@ Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 VSOCK_PARENT_CID: Final = 3  # the parent instance, as a Nitro enclave sees it
 VMADDR_CID_ANY: Final = 0xFFFFFFFF
+_MAX_TCP_PORT: Final = 65535
+
+
+def _is_number(text: str, most: int) -> bool:
+    return text.isascii() and text.isdecimal() and int(text) <= most
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,12 @@ class Address:
         :raises ValueError: the text has none of the three forms.
         """
         scheme, _, rest = text.partition(":")
-        if scheme == "unix" and rest.startswith("/"):
+        if scheme == "unix" and rest.startswith("/") and "\0" not in rest:
             return cls("unix", rest, 0)
         host, _, port = rest.rpartition(":")
-        if scheme in {"vsock", "tcp"} and host and port.isdecimal() and (scheme == "tcp" or host.isdecimal()):
+        if scheme == "tcp" and host and _is_number(port, _MAX_TCP_PORT):
+            return cls(scheme, host, int(port))
+        if scheme == "vsock" and _is_number(host, VMADDR_CID_ANY) and _is_number(port, VMADDR_CID_ANY):
             return cls(scheme, host, int(port))
         msg = f"{text!r} is not vsock:CID:PORT, unix:/PATH or tcp:HOST:PORT"
         raise ValueError(msg)
@@ -84,8 +90,9 @@ class Address:
         sock = self._socket()
         try:
             if self.scheme == "unix":
-                with contextlib.suppress(FileNotFoundError):
-                    Path(self.host).unlink()  # noqa: ASYNC240  (once, at start-up)
+                path = Path(self.host)
+                if path.is_socket():  # anything else of that name stays, and binding fails  # noqa: ASYNC240  (once, at start-up)
+                    path.unlink()  # noqa: ASYNC240
                 previous = os.umask(0o177)
                 try:
                     sock.bind(self.host)

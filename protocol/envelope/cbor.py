@@ -44,6 +44,7 @@ def decode(raw: bytes, kind: type[T], *, limit: int = MAX_FRAME, culprit: Culpri
             tag_hook=_refuse_tag,
             semantic_decoders=_NO_TAGS,
         )
+        _refuse_floats(tree)
         value = msgspec.convert(tree, kind, strict=True, builtin_types=_NATIVE)
         canonical = encode(value) == raw
     except (
@@ -71,6 +72,23 @@ def decode(raw: bytes, kind: type[T], *, limit: int = MAX_FRAME, culprit: Culpri
 def kind_name(kind: Any) -> str:  # noqa: ANN401  (any type form, unions included)
     """A short name of a type for error messages."""
     return getattr(kind, "__name__", "message")
+
+
+def _refuse_floats(tree: object) -> None:
+    """Refuse what typed fields would refuse anyway, for the sake of fields that hold any value; map keys are text."""
+    match tree:
+        case float():
+            msg = "floating-point numbers are not used"
+            raise ValueError(msg)
+        case dict():
+            for key, value in tree.items():
+                if type(key) is not str:
+                    msg = "map keys are text"
+                    raise ValueError(msg)
+                _refuse_floats(value)
+        case list():
+            for value in tree:
+                _refuse_floats(value)
 
 
 def _refuse_tag(*_: object) -> NoReturn:

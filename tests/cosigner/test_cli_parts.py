@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cosigner.cli import commands, describe, inputs
 from cosigner.cli import main as run_main
+from cosigner.cli.main import _parser
 from cosigner.cli.output import Output
 from cosigner.errors import CosignerError, StoreError
 from cosigner.store import ShareStore
@@ -252,4 +253,26 @@ def test_commands_are_coroutines_that_take_options_and_output() -> None:
             "sign_bitcoin",
             "demo",
         )
+    )
+
+
+def test_options_are_not_abbreviated_so_that_no_passphrase_is_taken_from_the_arguments() -> None:
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["wallet", "create", "--chain", "solana", "--passphrase", "hunter2"])
+
+
+def test_token_transfers_are_described() -> None:
+    entry = {
+        "program": "Token",
+        "accounts": ["a"],
+        "data": b"x",
+        "kind": "spl-token.transferChecked",
+        "source": "SOURCE",
+        "destination": "DESTINATION",
+        "amount": 5,
+        "mint": "MINT",
+    }
+    assert (
+        describe._instruction(entry)
+        == "spl-token.transferChecked: 5 base units of MINT from SOURCE to DESTINATION"
     )

@@ -183,3 +183,11 @@ def test_any_bytes_are_a_configuration_or_config_invalid(
     tmp_path_factory: pytest.TempPathFactory, raw: bytes
 ) -> None:
     refused(tmp_path_factory.getbasetemp(), raw)
+
+
+def test_text_that_is_not_utf_8_is_an_invalid_configuration(tmp_path) -> None:
+    path = tmp_path / "client.json"
+    path.write_bytes(b'{"api_url":"http://\xff"}')
+    with pytest.raises(CosignerError) as refused:
+        ClientConfig.load(path)
+    assert refused.value.code == "config_invalid"

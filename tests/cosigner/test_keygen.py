@@ -230,7 +230,7 @@ def test_a_network_that_stays_down_leaves_a_pending_wallet_and_resume_settles_it
         signs(world, store, wallet_id)
     else:
         assert resume_all(world, store) == [None]
-        assert listed(store) == {}
+        assert listed(store) == {wallet_id: True}
 
 
 def test_a_wallet_stays_pending_while_the_enclave_cannot_be_asked(world: World, store: ShareStore) -> None:
@@ -265,9 +265,7 @@ def test_resuming_what_is_not_pending_is_refused(world: World, store: ShareStore
     assert caught.value.code == "wallet_missing"
 
 
-def test_an_enclave_restarted_in_the_middle_leaves_a_pending_wallet_that_is_settled_to_nothing(
-    world: World, store: ShareStore
-) -> None:
+def test_an_enclave_restarted_in_the_middle_leaves_a_wallet_pending(world: World, store: ShareStore) -> None:
     async def restart_once(request: httpx.Request, forward: Forward) -> httpx.Response:
         if record_number(request) == BEGIN and len(world.seen.sessions) == 0:
             response = await forward(request)
@@ -281,7 +279,7 @@ def test_an_enclave_restarted_in_the_middle_leaves_a_pending_wallet_that_is_sett
     assert caught.value.code == "wallet_pending"
     assert stored(world) == set()
     assert resume_all(world, store) == [None]
-    assert listed(store) == {}
+    assert list(listed(store).values()) == [True]
 
 
 # --- the enclave refuses or deceives -------------------------------------------------------------------------------------------------
@@ -459,7 +457,34 @@ def test_a_client_that_dies_before_the_second_message_loses_nothing_of_value(
     assert stored(world) == set()
     assert list(listed(store).values()) == [True]
     assert resume_all(world, store) == [None]
-    assert listed(store) == {}
+    assert list(listed(store).values()) == [True]
+
+
+def test_a_host_that_hides_a_record_once_does_not_make_the_client_give_its_share_up(
+    world: World, store: ShareStore
+) -> None:
+    with world.misbehaving(dead_after(FINISH, answered=True)), pytest.raises(CosignerError):
+        create(world, store)
+    (wallet_id,) = listed(store)
+    world.restart()
+    hidden = dict(world.storage.records)
+    world.storage.records.clear()
+    assert resume_all(world, store) == [None]
+    world.storage.records.update(hidden)
+    (wallet,) = resume_all(world, store)
+    assert wallet is not None
+    signs(world, store, wallet_id)
+
+
+def test_a_pending_wallet_of_another_environment_is_not_asked_about(world: World, store: ShareStore) -> None:
+    with world.misbehaving(dead_after(FINISH, answered=True)), pytest.raises(CosignerError):
+        create(world, store)
+    ((wallet_id, _),) = listed(store).items()
+    path = store._directory / f"{wallet_id}.pending"
+    path.write_bytes(path.read_bytes().replace(b"gsandbox", b"gelseone"))
+    with pytest.raises(CosignerError) as caught:
+        resume_all(world, store)
+    assert caught.value.code == "environment_mismatch"
 
 
 def test_a_client_that_dies_before_its_own_share_is_stored_never_lets_the_enclave_store_one(

@@ -84,7 +84,7 @@ def test_another_passphrase_is_refused(tmp_path: Path, wrong: bytes) -> None:
 
 
 def test_an_empty_passphrase_makes_no_store(tmp_path: Path) -> None:
-    refused("passphrase_empty", lambda: ShareStore.create(tmp_path / "s", b""))
+    refused("passphrase_length", lambda: ShareStore.create(tmp_path / "s", b""))
     assert not (tmp_path / "s").exists()
 
 
@@ -490,3 +490,35 @@ def test_what_is_written_is_synced_before_it_gets_its_name_and_the_directory_aft
         store.activate(made.wallet.wallet_id, made.confirmations)
     written = ["sync file", "rename", "sync directory"]
     assert log == [*written, *written, "sync directory"]
+
+
+@pytest.mark.parametrize("length", [0, 1025])
+def test_passphrases_out_of_bounds_are_refused_by_name(tmp_path: Path, length: int) -> None:
+    ShareStore.create(tmp_path / "made", b"ok")
+    refused("passphrase_length", lambda: ShareStore.unlock(tmp_path / "made", b"x" * length))
+    refused("passphrase_length", lambda: ShareStore.create(tmp_path / "new", b"x" * length))
+
+
+def test_of_two_that_create_one_store_at_once_one_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second derives its key before the first has written; it must not replace what the first will seal under."""
+    first = ShareStore.create(tmp_path, b"first")
+    with monkeypatch.context() as patch:
+        patch.setattr(ShareStore, "exists", staticmethod(lambda _: False))
+        refused("store_exists", lambda: ShareStore.create(tmp_path, b"second"))
+    ShareStore.unlock(tmp_path, b"first")
+    assert first
+    assert [path.name for path in tmp_path.iterdir()] == ["store.cbor"]
+
+
+def test_a_store_without_its_parameters_is_not_made_anew_over_its_shares(tmp_path: Path) -> None:
+    active(open_store(tmp_path))
+    refused("store_incomplete", lambda: ShareStore.create(tmp_path, b"new"))
+
+
+def test_one_damaged_file_does_not_hide_the_other_wallets(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    active(store)
+    (tmp_path / "0f8fad5b-d9cb-469f-a165-70867728950e.share").write_bytes(b"junk")
+    assert len(ShareStore.wallets(tmp_path)) == 1

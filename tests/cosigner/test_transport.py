@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosigner.errors import HostError
-from cosigner.transport import Traffic, Transport
+from cosigner.errors import CosignerError, HostError
+from cosigner.transport import Traffic, Transport, _problem
 from protocol.envelope.errors import Culprit, Reaction
 from protocol.envelope.limits import MAX_FRAME
 from tests.cosigner.world import Chunks, problem, streamed
@@ -267,3 +267,14 @@ def test_nobody_there_is_a_failure_of_the_network() -> None:
     with pytest.raises(HostError) as caught:
         asyncio.run(scenario())
     assert caught.value.code == "host_unreachable"
+
+
+def test_an_impossible_url_is_named() -> None:
+    with pytest.raises(CosignerError) as refused:
+        Transport("http://a:x")
+    assert refused.value.code == "api_url_invalid"
+
+
+def test_the_hosts_words_carry_no_terminal_commands() -> None:
+    error = _problem(500, b'{"code":"x","detail":"a\\u001b[2J\\r\\nThe enclave is attested\\u009b"}')
+    assert error.message.isprintable()

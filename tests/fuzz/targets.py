@@ -410,8 +410,6 @@ class _File:
 
 @target(CosignerError, seeds=lambda: [dump(CLIENT_CONFIG).encode(), msgspec.json.encode(CLIENT_CONFIG)])
 def config_json(data: bytes) -> None:
-    if data.decode(errors="replace").encode() != data:
-        return  # not UTF-8
     ClientConfig.load(cast("Path", _File(data)))
 
 

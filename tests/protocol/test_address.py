@@ -133,3 +133,31 @@ def test_a_blocking_dial_keeps_its_time_out(tmp_path: Path) -> None:
         listener.listen(1)
         with Address("unix", str(path), 0).dial_blocking(0.01) as sock, pytest.raises(TimeoutError):
             sock.recv(1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tcp:h:99999",
+        "tcp:h:\u0663",
+        "vsock:\u0663:1",
+        "vsock:4294967296:1",
+        "vsock:3:4294967296",
+        "unix:/a\0b",
+    ],
+)
+def test_numbers_out_of_range_and_stray_characters_are_refused(text) -> None:
+    with pytest.raises(ValueError, match="is not vsock"):
+        Address.parse(text)
+
+
+def test_listening_never_removes_a_file_that_is_not_a_socket(tmp_path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("x")
+
+    async def scenario() -> None:
+        (await Address("unix", str(precious), 0).listen(lambda _, __: None)).close()
+
+    with pytest.raises(OSError, match="in use"):
+        asyncio.run(scenario())
+    assert precious.read_text() == "x"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -321,3 +322,13 @@ def test_types_that_are_no_messages_cannot_be_encoded_by_mistake() -> None:
     assert cbor.encode(SAMPLES[Found]) == encode({"kind": "found", "epoch": 1, "value": b"value"})
     with pytest.raises(TypeError):
         cbor.encode(object())
+
+
+@pytest.mark.parametrize(
+    "value", [1.5, float("nan"), float("inf"), [1.5], {"x": {"y": [0.0]}}, {1: 2}, {b"x": 1}]
+)
+def test_floats_and_keys_that_are_not_text_are_refused_even_where_any_value_may_stand(value) -> None:
+    raw = cbor2.dumps(value, canonical=True)
+    with pytest.raises(ProtocolError) as refused:
+        cbor.decode(raw, object, culprit=Culprit.HOST)
+    assert refused.value.code == "message_malformed"

@@ -675,3 +675,15 @@ def test_both_implementations_agree_with_the_vectors_of_the_documentation() -> N
     )
     assert by_product == by_reference
     assert by_product | {"dkg_context": context} == vectors
+
+
+@pytest.mark.parametrize("double", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda f: f.__name__)
+def test_what_holds_session_secrets_cannot_be_doubled(double) -> None:
+    """A copy of a handshake would give two channels with the same keys and counters."""
+    key = ChannelKey()
+    handshake = ClientHandshake(key.public_bytes, "sandbox")
+    received = key.open_hello(handshake.hello)
+    channel, answer = received.answer(bytes(16), 60)
+    for secret in (key, handshake, received, channel, handshake.finish(answer), handshake):
+        with pytest.raises(TypeError, match="cannot be copied"):
+            double(secret)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.threshold.ceremonies import SUITES, generate, sign
+from tests.threshold.ceremonies import SUITES, Run, generate, sign
 from threshold import KeyShare, SealingKey, Suite, ThresholdError, verify_signature
 
 DATA_KEY = bytes(range(1, 33))
@@ -135,6 +135,58 @@ def test_kinds_of_records_do_not_mix(shares: dict[Suite, KeyShare]) -> None:
     with pytest.raises(ThresholdError) as caught:
         KEY.open_share(KEY.seal_bytes(b"plaintext", AAD), AAD)
     assert code(caught) == "record_malformed"
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_an_unconfirmed_share_waits_sealed(suite: Suite) -> None:
+    """After a crash the confirmations still release the share, and nothing else does."""
+    run = Run(suite).to_round3()
+    state = run.round3[1]
+    record = KEY.seal_unconfirmed(state, AAD)
+    assert record[:8] == b"COUNCNF\x01"
+    assert len(record) == LENGTHS[suite] + 32
+    assert state.group_public_key == run.round3[2].group_public_key
+    reopened = KEY.open_unconfirmed(record, AAD)
+    assert repr(reopened) == "<DkgRound3>"
+    with pytest.raises(ThresholdError) as caught:
+        reopened.confirm({2: run.confirmations[1]})
+    assert code(caught) == "confirmation_mismatch"
+    with pytest.raises(ThresholdError) as caught:
+        reopened.confirm({2: run.confirmations[2]})
+    assert code(caught) == "state_consumed"
+    again = KEY.open_unconfirmed(record, AAD).confirm({2: run.confirmations[2]})
+    direct = state.confirm({2: run.confirmations[2]})
+    assert again.verifying_shares == direct.verifying_shares
+    with pytest.raises(ThresholdError) as caught:
+        KEY.seal_unconfirmed(state, AAD)
+    assert code(caught) == "state_consumed"
+    with pytest.raises(ThresholdError) as caught:
+        state.group_public_key  # noqa: B018 - a property that raises
+    assert code(caught) == "state_consumed"
+
+
+def test_an_unconfirmed_share_is_no_share() -> None:
+    run = Run(Suite.FROST_ED25519).to_round3()
+    record = KEY.seal_unconfirmed(run.round3[1], AAD)
+    share = KEY.seal_share(generate(Suite.FROST_ED25519)[1], AAD)
+    for opener, wrong in (
+        (KEY.open_share, record),
+        (KEY.open_bytes, record),
+        (KEY.open_unconfirmed, share),
+        (KEY.open_unconfirmed, KEY.seal_bytes(b"x" * 204, AAD)),
+    ):
+        with pytest.raises(ThresholdError) as caught:
+            opener(wrong, AAD)
+        assert code(caught) == "record_malformed"
+    for at in range(len(record)):
+        changed = bytearray(record)
+        changed[at] ^= 0x80
+        with pytest.raises(ThresholdError) as caught:
+            KEY.open_unconfirmed(bytes(changed), AAD)
+        assert code(caught) == ("record_malformed" if at < 8 else "record_not_authentic")
+    with pytest.raises(ThresholdError) as caught:
+        KEY.open_unconfirmed(record, b"")
+    assert code(caught) == "record_not_authentic"
 
 
 def seal_by_hand(plaintext: bytes) -> bytes:

@@ -64,12 +64,7 @@ impl<S: Suite> Message1<S> {
     /// # Errors
     /// `malformed_message`, `wrong_kind`, `wrong_suite`, `wrong_sender`, `wrong_parameters`, `wrong_context` or
     /// `wrong_commitment_count`; the culprit is `sender`.
-    pub fn decode(
-        bytes: &[u8],
-        sender: u16,
-        params: &Params,
-        context_hash: &[u8; 32],
-    ) -> Result<Self> {
+    pub fn decode(bytes: &[u8], sender: u16, params: &Params, context_hash: &[u8; 32]) -> Result<Self> {
         Self::read(bytes, sender, params, context_hash).map_err(|error| error.blame(sender))
     }
 

@@ -5,7 +5,7 @@ use frost_core::{Field, Group};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::{CONFIRMATION_LEN, Message1, Message2, Params, message1_len, message2_len, start};
+use super::{CONFIRMATION_LEN, Message1, Message2, Params, Round3, message1_len, message2_len, start};
 use crate::error::{Code, Culprit, Error, Reaction};
 use crate::share::identifier;
 use crate::suite::Suite;
@@ -36,6 +36,7 @@ for_every_suite!(
     the_set_of_senders_is_exact,
     equivocation_in_round_one_is_found_in_round_two,
     one_polynomial_sent_twice_is_refused,
+    an_unconfirmed_state_survives_encoding,
 );
 
 fn shares_are_points_of_one_polynomial<S: Suite>() {
@@ -225,6 +226,25 @@ fn one_polynomial_sent_twice_is_refused<S: Suite>() {
     copied[SENDER] = 3;
     messages.insert(3, copied);
     assert_blames(state.advance(&messages), Code::InvalidProof, 3);
+}
+
+fn an_unconfirmed_state_survives_encoding<S: Suite>() {
+    let mut all = round3(round2(round1::<S>(2, 3, 5)));
+    let (state, _) = all.remove(&1).unwrap();
+    let bytes = state.encode().unwrap();
+    let again = Round3::<S>::decode(&bytes).unwrap();
+    assert_eq!(*again.encode().unwrap(), *bytes);
+    assert_eq!(again.group_public_key().unwrap(), state.group_public_key().unwrap());
+    for len in 0..bytes.len() {
+        assert_eq!(error(Round3::<S>::decode(&bytes[..len])).code, Code::RecordMalformed);
+    }
+    assert_eq!(error(Round3::<S>::decode(&[bytes.as_slice(), &[0]].concat())).code, Code::RecordMalformed);
+    // Another transcript waits for other confirmations.
+    let mut changed = bytes.to_vec();
+    changed[0] ^= 1;
+    let other = Round3::<S>::decode(&changed).unwrap();
+    assert_blames(other.confirm(&confirmations(&all, 1)), Code::ConfirmationMismatch, 2);
+    assert_eq!(again.confirm(&confirmations(&all, 1)).unwrap().identifier(), 1);
 }
 
 #[test]

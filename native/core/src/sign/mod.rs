@@ -8,6 +8,8 @@
 mod session;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 use std::collections::BTreeMap;

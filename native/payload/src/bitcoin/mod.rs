@@ -6,6 +6,8 @@ mod key;
 mod raw;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use finalize::{Finalized, finalize};
 pub use inspect::{InputSummary, OutputSummary, Summary, inspect};
