@@ -13,6 +13,7 @@ use frost_secp256k1_tr::keys::{EvenY as _, Tweak as _};
 use k256::ProjectivePoint;
 use k256::elliptic_curve::ops::{LinearCombination as _, MulByGenerator as _};
 use k256::elliptic_curve::point::AffineCoordinates as _;
+use sha2::{Digest as _, Sha512};
 
 use crate::error::{Code, Error, Result};
 use crate::{MAX_MESSAGE_LEN, codec};
@@ -108,15 +109,8 @@ pub trait Suite: Ciphersuite {
     /// The sum of `scalar * point` over all pairs. All arguments are public.
     fn sum_of_products(pairs: &[(Scalar<Self>, Element<Self>)]) -> Element<Self>;
 
-    /// Whether a finished signature verifies, given parsed and encoded. `challenge` is that of its R, the key and the
-    /// message.
-    fn holds(
-        signature: &Signature<Self>,
-        encoded: &[u8],
-        challenge: &Scalar<Self>,
-        key: &VerifyingKey<Self>,
-        message: &[u8],
-    ) -> bool;
+    /// Whether a finished signature, given parsed and encoded, verifies under the key.
+    fn holds(signature: &Signature<Self>, encoded: &[u8], key: &VerifyingKey<Self>, message: &[u8]) -> bool;
 
     /// The point that stands for `r` in a signature: the suite may fix its sign.
     fn normalized(r: Element<Self>) -> Element<Self> {
@@ -169,17 +163,10 @@ impl Suite for Ed25519Sha512 {
         EdwardsPoint::vartime_multiscalar_mul(pairs.iter().map(|(k, _)| k), pairs.iter().map(|(_, p)| p))
     }
 
-    /// `z B - c A = R`: one double multiplication with the challenge that is known already.
-    fn holds(
-        signature: &Signature<Self>,
-        _encoded: &[u8],
-        challenge: &Scalar<Self>,
-        key: &VerifyingKey<Self>,
-        _message: &[u8],
-    ) -> bool {
-        let r =
-            EdwardsPoint::vartime_double_scalar_mul_basepoint(&-challenge, &key.to_element(), signature.z());
-        r == *signature.R()
+    /// RFC 8032 §5.1.7 without cofactor, from the encoded signature alone: `z B - c A` must encode to its R, where c
+    /// is hashed anew. Nothing that the signer computed is taken over.
+    fn holds(_signature: &Signature<Self>, encoded: &[u8], key: &VerifyingKey<Self>, message: &[u8]) -> bool {
+        ed25519_holds(encoded, key, message).is_some()
     }
 }
 
@@ -206,13 +193,7 @@ impl Suite for Secp256K1Sha256TR {
 
     /// libsecp256k1 verifies the encoded signature: another implementation than the one that made it, and twice as
     /// fast on public data.
-    fn holds(
-        _signature: &Signature<Self>,
-        encoded: &[u8],
-        _challenge: &Scalar<Self>,
-        key: &VerifyingKey<Self>,
-        message: &[u8],
-    ) -> bool {
+    fn holds(_signature: &Signature<Self>, encoded: &[u8], key: &VerifyingKey<Self>, message: &[u8]) -> bool {
         bip340_holds(encoded, key, message).is_some()
     }
 
@@ -264,15 +245,19 @@ impl Suite for Secp256K1Sha256 {
         secp256k1_sum_of_products(pairs)
     }
 
-    fn holds(
-        signature: &Signature<Self>,
-        _encoded: &[u8],
-        _challenge: &Scalar<Self>,
-        key: &VerifyingKey<Self>,
-        message: &[u8],
-    ) -> bool {
+    fn holds(signature: &Signature<Self>, _encoded: &[u8], key: &VerifyingKey<Self>, message: &[u8]) -> bool {
         key.verify(message, signature).is_ok()
     }
+}
+
+fn ed25519_holds(signature: &[u8], key: &VerifyingKey<Ed25519Sha512>, message: &[u8]) -> Option<()> {
+    let (r, z) = signature.split_first_chunk::<32>()?;
+    let z = Option::from(curve25519_dalek::Scalar::from_canonical_bytes(z.try_into().ok()?))?;
+    let key = key.to_element();
+    let hash = Sha512::new().chain_update(r).chain_update(key.compress().as_bytes()).chain_update(message);
+    let challenge = curve25519_dalek::Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
+    let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(&-challenge, &key, &z);
+    (expected.compress().as_bytes() == r).then_some(())
 }
 
 fn secp256k1_sum_of_products(pairs: &[(k256::Scalar, ProjectivePoint)]) -> ProjectivePoint {

@@ -133,8 +133,7 @@ impl<'a, S: Suite> Session<'a, S> {
         let z = shares.values().fold(zero, |sum, share| sum + *share);
         let signature = Signature::new(self.r, z);
         let encoded = signature.serialize().ok()?;
-        S::holds(&signature, &encoded, &self.challenge, self.key.verifying_key(), self.package.message())
-            .then_some(encoded)
+        S::holds(&signature, &encoded, self.key.verifying_key(), self.package.message()).then_some(encoded)
     }
 
     /// Who is to blame for a signature that does not verify.
