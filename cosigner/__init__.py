@@ -14,8 +14,10 @@ from .errors import (
     CosignerError,
     EnclaveRefused,
     HostError,
+    PayloadError,
     ProtocolError,
     StoreError,
+    ThresholdError,
 )
 from .store import ShareStore
 from .sync import Client
@@ -29,9 +31,11 @@ __all__ = [
     "CosignerError",
     "EnclaveRefused",
     "HostError",
+    "PayloadError",
     "ProtocolError",
     "ShareStore",
     "SolanaSignature",
     "StoreError",
+    "ThresholdError",
     "Wallet",
 ]

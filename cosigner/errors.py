@@ -10,19 +10,25 @@ All are :class:`protocol.envelope.errors.CosignerError`: ``code`` (stable), ``me
     ├── HostError            the host or the network failed, or answered nonsense
     ├── EnclaveRefused       the enclave answered, over the encrypted channel, that it will not do this
     └── StoreError           the local share store
+
+Beside them stand the native core's :class:`threshold.PayloadError` (the transaction was refused before anything was signed) and
+:class:`threshold.ThresholdError` (a peer's bytes were), with ``code`` and ``message`` of the same form.
 """
 
 from __future__ import annotations
 
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
+from threshold import PayloadError, ThresholdError
 
 __all__ = [
     "AttestationRefused",
     "CosignerError",
     "EnclaveRefused",
     "HostError",
+    "PayloadError",
     "ProtocolError",
     "StoreError",
+    "ThresholdError",
 ]
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.messages import ENCLAVE_PARTY, PsbtPayload, Sign, Signed, SolanaPayload
+from protocol.messages import ENCLAVE_PARTY, Sign, Signed
 from threshold import frost_begin
-from threshold.tasks import SigningTask, psbt_task, solana_task
+from threshold.tasks import SigningTask, signing_task
 
 if TYPE_CHECKING:
     from protocol.messages import Payload, WalletInfo
@@ -35,7 +35,13 @@ async def cosign(keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, pay
     :raises CosignerError: the enclave or the host refused; ``digest_mismatch`` when the enclave understood another thing.
     :raises ThresholdError: the enclave's answer does not make a signature; it names the enclave.
     """
-    task = interpret(payload, wallet)
+    task = signing_task(
+        payload.kind,
+        payload.content,
+        chain=wallet.chain,
+        public_key=wallet.public_key,
+        network=wallet.network,
+    )
 
     async def ceremony(session: Session) -> list[bytes]:
         nonces, commitments = frost_begin(share, len(task.digests))
@@ -55,22 +61,3 @@ async def cosign(keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, pay
         )
 
     return CoSigned(task, await keeper.run(ceremony))
-
-
-def interpret(payload: Payload, wallet: WalletInfo) -> SigningTask:
-    """What ``payload`` asks of ``wallet``.
-
-    :raises CosignerError: ``payload_wrong_chain``.
-    :raises PayloadError: see :mod:`threshold.tasks`.
-    """
-    match payload, wallet.chain:
-        case SolanaPayload(message=message), "solana":
-            return solana_task(message, wallet.public_key)
-        case PsbtPayload(psbt=psbt), "bitcoin":
-            return psbt_task(psbt, wallet.public_key, wallet.network)
-        case _:
-            raise CosignerError(
-                "payload_wrong_chain",
-                f"This is a wallet for {wallet.chain}; it cannot sign such a payload.",
-                culprit=Culprit.CLIENT,
-            )

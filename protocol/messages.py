@@ -94,11 +94,21 @@ class SolanaPayload(Message, frozen=True, tag="solana_message"):
 
     message: Annotated[bytes, Meta(min_length=1, max_length=1232)]
 
+    @property
+    def content(self) -> bytes:
+        """The payload's bytes."""
+        return self.message
+
 
 class PsbtPayload(Message, frozen=True, tag="psbt"):
     """A PSBT of version 0 (BIP-174, BIP-371)."""
 
     psbt: Annotated[bytes, Meta(min_length=1, max_length=MAX_PAYLOAD)]
+
+    @property
+    def content(self) -> bytes:
+        """The payload's bytes."""
+        return self.psbt
 
 
 Payload = SolanaPayload | PsbtPayload

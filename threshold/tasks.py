@@ -24,6 +24,26 @@ class SigningTask:
     summary: dict[str, object]
 
 
+def signing_task(kind: str, content: bytes, *, chain: str, public_key: bytes, network: str) -> SigningTask:
+    """What a payload asks of a wallet.
+
+    :param kind: ``solana_message`` or ``psbt``.
+    :param chain: the wallet's chain, ``solana`` or ``bitcoin``.
+    :param public_key: the wallet's group public key.
+    :param network: the wallet's network, empty for Solana.
+    :raises PayloadError: ``payload_wrong_chain``, or as :func:`solana_task` and :func:`psbt_task`.
+    """
+    match kind, chain:
+        case "solana_message", "solana":
+            return solana_task(content, public_key)
+        case "psbt", "bitcoin":
+            return psbt_task(content, public_key, network)
+        case _:
+            raise PayloadError(
+                "payload_wrong_chain", f"This is a wallet for {chain}; it cannot sign such a payload."
+            )
+
+
 def solana_task(message: bytes, public_key: bytes) -> SigningTask:
     """What a Solana message asks of the wallet with the 32-byte ``public_key``.
 

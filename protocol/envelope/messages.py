@@ -41,6 +41,11 @@ HostName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
     """Base of every message; on the wire a CBOR map whose ``kind`` names the type."""
 
+    @property
+    def kind(self) -> str:
+        """The type's name on the wire."""
+        return str(self.__struct_config__.tag)
+
 
 class Fault(Message, frozen=True, tag="fault"):
     """An error as it crosses a process boundary."""

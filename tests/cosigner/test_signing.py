@@ -17,14 +17,14 @@ from solders.transaction import Transaction
 
 from cosigner.client import AsyncClient, BitcoinSignature, SolanaSignature, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
-from cosigner.signing import interpret
 from cosigner.store import ShareStore
 from enclave import server as enclave_server
 from protocol.envelope.errors import Culprit
-from protocol.messages import Sign, Signed, SolanaPayload
+from protocol.messages import Sign, Signed
 from tests.cosigner.payloads import RECIPIENT, psbt, solana_message
 from tests.cosigner.world import Forward, World, open_store, record_number
 from threshold import PayloadError, ThresholdError
+from threshold.tasks import signing_task
 
 UNKNOWN = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -175,7 +175,7 @@ def test_a_payload_of_another_chain_is_refused(house: House) -> None:
         lambda client: client.sign_solana(bitcoin.wallet_id, solana_message(solana.address)),
         lambda client: client.sign_bitcoin(solana.wallet_id, psbt(bitcoin.address)),
     ):
-        with pytest.raises(CosignerError) as caught:
+        with pytest.raises(PayloadError) as caught:
             house.world.run(sign, house.store)
         assert (caught.value.code, caught.value.culprit) == ("payload_wrong_chain", Culprit.CLIENT)
     assert house.world.seen.records == []
@@ -394,5 +394,7 @@ def test_interpreting_needs_no_enclave(house: House) -> None:
     info = ShareStore.wallets(house.store._directory)
     solana = next(entry.info for entry in info if entry.info.chain == "solana")
     message = solana_message(house.wallets["solana"].address)
-    task = interpret(SolanaPayload(message), solana)
+    task = signing_task(
+        "solana_message", message, chain=solana.chain, public_key=solana.public_key, network=solana.network
+    )
     assert (task.digests, task.tweaks, task.inputs) == ([message], None, [])
