@@ -1,10 +1,9 @@
 //! The client's two steps (DKLs19's Bob): message 1 out, message 2 in, a verified signature.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use k256::elliptic_curve::ops::MulByGenerator as _;
 use k256::elliptic_curve::scalar::IsHigh as _;
-use k256::{ProjectivePoint, Scalar};
+use k256::{AffinePoint, Scalar};
 use rand_core::{CryptoRng, RngCore};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use subtle::ConstantTimeEq as _;
@@ -12,15 +11,16 @@ use zeroize::Zeroizing;
 
 use super::check::{Check, enforced};
 use super::context::{Gamma, Parties, Task, challenge, nonce_offset, pad, transcript, x_coordinate};
+use super::curve::{LIBRARY, POINT_LEN, mul, mul_base, point_bytes, scalar_bytes, sum};
 use super::extension::{self, Choices, Chosen};
 use super::multiply::{self, Batch};
 use super::pads::Pads;
 use super::proof;
 use super::session::ClientOt;
-use super::wire::{Kind, MESSAGE1_LEN, POINT_LEN, Response, point, scalar, start};
+use super::wire::{Kind, MESSAGE1_LEN, Response, start};
 use super::{Curve, Share, XI};
 use crate::codec::scalar_from_bytes;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Reaction, Result};
 
 /// A finished signature. It verifies under `public_key`, and `recovery_id` gives that key back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Pending {
     chosen: Chosen,
     k: Zeroizing<Scalar>,
     beta0: Zeroizing<Scalar>,
-    d: ProjectivePoint,
+    d: AffinePoint,
 }
 
 /// Starts a signature of `digest` with participant `enclave` under the key at `path`. Message 1 has
@@ -72,14 +72,14 @@ pub fn begin(
         }
     };
     let beta1 = Zeroizing::new(multiply::beta(Batch::Second, &Batch::Second.gadget(&context), &bits));
-    let d = ProjectivePoint::mul_by_generator(&k);
+    let d = mul_base(&k)?;
     let delta = *task.weighted(share)? * *beta0 - *beta1;
 
     let mut message = start(Kind::Request, MESSAGE1_LEN);
     message.extend_from_slice(&index.to_be_bytes());
     message.extend_from_slice(&context);
-    message.extend_from_slice(&point(&d));
-    message.extend_from_slice(&scalar(&delta));
+    message.extend_from_slice(&point_bytes(&d));
+    message.extend_from_slice(&scalar_bytes(&delta));
     let chosen = extension::receive(&seeds, index, &context, &choices, &mut message);
     let transcript = transcript(&context, &message);
     Ok((Pending { ot: Arc::clone(ot), task, context, transcript, chosen, k, beta0, d }, message))
@@ -104,7 +104,7 @@ impl Pending {
             Ok(signature) => self.ot.release(signature),
             Err(error) => {
                 self.ot.burn();
-                Err(error)
+                Err(Error { reaction: Reaction::Burn, ..error })
             }
         }
     }
@@ -130,29 +130,28 @@ impl Pending {
         }
         // 4. R = R' + H(R') D and the proof; D = k G is multiplied through the generator's tables.
         let offset = nonce_offset(transcript, &response.r_prime);
-        let r = response.r_prime + ProjectivePoint::mul_by_generator(&(offset * *self.k));
-        if bool::from(r.ct_eq(&ProjectivePoint::IDENTITY)) {
-            return Err(failed(Code::InvalidProof, "the nonce is the identity"));
-        }
-        let commitment = ProjectivePoint::mul_by_generator(&(response.proof_response * *self.k))
-            - r * response.proof_challenge;
+        let r = sum(&response.r_prime, &mul_base(&(offset * *self.k))?)
+            .map_err(|_| failed(Code::InvalidProof, "the nonce is the identity"))?;
+        let commitment = self
+            .commitment(response, &r)
+            .map_err(|_| failed(Code::InvalidProof, "the proof of the nonce does not verify"))?;
         let expected = proof::challenge(transcript, &self.d, &r, &commitment);
         if expected != response.proof_challenge && enforced(Check::Proof) {
             return Err(failed(Code::InvalidProof, "the proof of the nonce does not verify"));
         }
 
-        let [t1, product1, _] = *Zeroizing::new(multiply::fold(&Batch::First.gadget(&self.context), &d0));
-        let [product2, _] = *Zeroizing::new(multiply::fold(&Batch::Second.gadget(&self.context), &d1));
+        let [t1, product1] = *Zeroizing::new(multiply::fold(&Batch::First.gadget(&self.context), &d0));
+        let [product2] = *Zeroizing::new(multiply::fold(&Batch::Second.gadget(&self.context), &d1));
         let (t1, t2) = (Zeroizing::new(t1), Zeroizing::new(product1 + product2));
-        let open = |which, gamma: &ProjectivePoint, padded| {
+        let open = |which, gamma: &AffinePoint, padded| {
             let bytes = pad(which, transcript, gamma, padded);
             scalar_from_bytes::<Curve>(bytes.as_ref())
                 .map(Zeroizing::new)
                 .ok_or_else(|| failed(Code::SignatureInvalid, "a padded scalar does not open"))
         };
-        let phi = open(Gamma::One, &(r * *t1), &response.padded_phi)?;
+        let phi = open(Gamma::One, &mul(&r, &t1)?, &response.padded_phi)?;
         let t1 = Zeroizing::new(*t1 - *self.beta0 * *phi);
-        let gamma2 = ProjectivePoint::mul_by_generator(&t2) - self.task.key * *t1;
+        let gamma2 = sum(&mul_base(&t2)?, &mul(&self.task.key, &-*t1)?)?;
         let m = open(Gamma::Two, &gamma2, &response.padded_m)?;
         let (x, overflow, odd) = x_coordinate(&r);
         let s = *m + *t1 * self.task.z + *t2 * x;
@@ -160,9 +159,9 @@ impl Pending {
         let high = bool::from(s.is_high());
         let s = if high { -s } else { s };
         let signature = Signature {
-            rs: *[scalar(&x), scalar(&s)].as_flattened().first_chunk().unwrap_or(&[0; 64]),
+            rs: *[scalar_bytes(&x), scalar_bytes(&s)].as_flattened().first_chunk().unwrap_or(&[0; 64]),
             recovery_id: u8::from(odd ^ high) | u8::from(overflow) << 1,
-            public_key: point(&self.task.key),
+            public_key: point_bytes(&self.task.key),
         };
         // 5. The signature. An enclave that negates its inputs gets a valid signature with a wrong recovery id, so
         // verifying is not enough: the key must come back.
@@ -174,15 +173,18 @@ impl Pending {
         }
         Ok(signature)
     }
+
+    /// The proof's commitment T = s D - e R, with D = k G multiplied through the generator's tables.
+    fn commitment(&self, response: &Response<'_>, r: &AffinePoint) -> Result<AffinePoint> {
+        sum(&mul_base(&(response.proof_response * *self.k))?, &mul(r, &-response.proof_challenge)?)
+    }
 }
 
 /// libsecp256k1, another implementation than the one that made the signature, recovers the public key from it. That
 /// holds exactly if the signature verifies under this key and the recovery id is right (SEC 1 §4.1.6).
 fn gives_back_the_key(signature: &Signature, digest: &[u8; 32]) -> bool {
-    static CONTEXT: LazyLock<secp256k1::Secp256k1<secp256k1::VerifyOnly>> =
-        LazyLock::new(secp256k1::Secp256k1::verification_only);
     let recovered = RecoveryId::from_i32(i32::from(signature.recovery_id))
         .and_then(|id| RecoverableSignature::from_compact(&signature.rs, id))
-        .and_then(|rs| CONTEXT.recover_ecdsa(&secp256k1::Message::from_digest(*digest), &rs));
+        .and_then(|rs| LIBRARY.recover_ecdsa(&secp256k1::Message::from_digest(*digest), &rs));
     recovered.is_ok_and(|key| key.serialize() == signature.public_key)
 }

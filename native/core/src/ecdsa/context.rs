@@ -1,11 +1,11 @@
 //! What one signature is about: who signs what with which key, as one hash that both sides must agree on.
 
 use k256::elliptic_curve::ops::Reduce as _;
-use k256::{ProjectivePoint, Scalar, U256};
+use k256::{AffinePoint, Scalar, U256};
 use zeroize::Zeroizing;
 
+use super::curve::{point_bytes, to_scalar};
 use super::derive::{Derived, derive};
-use super::wire::point;
 use super::{Curve, Share};
 use crate::codec::element_to_bytes;
 use crate::error::{Code, Error, Result};
@@ -42,7 +42,7 @@ impl Parties {
 pub(super) struct Task {
     pub(super) parties: Parties,
     /// The key that signs: the group key moved along the path.
-    pub(super) key: ProjectivePoint,
+    pub(super) key: AffinePoint,
     /// What must be added to the secret.
     pub(super) tweak: Scalar,
     /// The digest as a scalar (SEC 1 §4.1.3, step 5).
@@ -57,6 +57,7 @@ impl Task {
         let parties = parties.check(share)?;
         let Derived { key, tweak } =
             derive(&share.public.verifying_key().to_element(), share.chain_code(), path)?;
+        let key = key.to_affine();
         let mut encoded = Vec::with_capacity(256);
         encoded.extend_from_slice(&parties.client.to_be_bytes());
         encoded.extend_from_slice(&parties.enclave.to_be_bytes());
@@ -77,16 +78,9 @@ impl Task {
         for element in path {
             encoded.extend_from_slice(&element.to_be_bytes());
         }
-        encoded.extend_from_slice(&point(&key));
+        encoded.extend_from_slice(&point_bytes(&key));
         encoded.extend_from_slice(digest);
-        Ok(Self {
-            parties,
-            key,
-            tweak,
-            z: Scalar::reduce(U256::from_be_slice(digest)),
-            digest: *digest,
-            encoded,
-        })
+        Ok(Self { parties, key, tweak, z: to_scalar(digest), digest: *digest, encoded })
     }
 
     /// The context of one run: this task under an index of a session.
@@ -118,8 +112,8 @@ pub(super) fn challenge(transcript: &[u8; 32], head: &[u8]) -> [u8; 32] {
 }
 
 /// The offset that makes R unpredictable for the enclave (DKLs19's H(R')).
-pub(super) fn nonce_offset(transcript: &[u8; 32], r_prime: &ProjectivePoint) -> Scalar {
-    super::multiply::to_scalar(&tagged("cosigner/ecdsa/v1/nonce", &[transcript, &point(r_prime)]))
+pub(super) fn nonce_offset(transcript: &[u8; 32], r_prime: &AffinePoint) -> Scalar {
+    to_scalar(&tagged("cosigner/ecdsa/v1/nonce", &[transcript, &point_bytes(r_prime)]))
 }
 
 /// Which of the two padded scalars.
@@ -135,10 +129,10 @@ pub(super) enum Gamma {
 pub(super) fn pad(
     which: Gamma,
     transcript: &[u8; 32],
-    gamma: &ProjectivePoint,
+    gamma: &AffinePoint,
     bytes: &[u8; 32],
 ) -> Zeroizing<[u8; 32]> {
-    let gamma = Zeroizing::new(point(gamma));
+    let gamma = Zeroizing::new(point_bytes(gamma));
     let mut pad =
         Zeroizing::new(tagged("cosigner/ecdsa/v1/gamma", &[transcript, &[which as u8], gamma.as_ref()]));
     for (to, from) in pad.iter_mut().zip(bytes) {
@@ -148,8 +142,8 @@ pub(super) fn pad(
 }
 
 /// The x coordinate modulo q, whether it was reduced, and whether y is odd.
-pub(super) fn x_coordinate(r: &ProjectivePoint) -> (Scalar, bool, bool) {
-    let encoded = point(r);
+pub(super) fn x_coordinate(r: &AffinePoint) -> (Scalar, bool, bool) {
+    let encoded = point_bytes(r);
     let (odd, x) = encoded.split_first_chunk::<1>().map_or((false, &[][..]), |([tag], x)| (*tag == 3, x));
     let x = U256::from_be_slice(x);
     let reduced = Scalar::reduce(x);

@@ -6,7 +6,7 @@ use k256::{ProjectivePoint, Scalar};
 use sha2::Sha512;
 
 use super::Curve;
-use super::wire::{POINT_LEN, point};
+use super::curve::{POINT_LEN, point_bytes};
 use crate::codec::{element_from_bytes, scalar_from_bytes};
 use crate::error::{Code, Error, Result};
 
@@ -31,7 +31,7 @@ pub fn derive_public_key(
 ) -> Result<[u8; POINT_LEN]> {
     let key = element_from_bytes::<Curve>(group_public_key)
         .ok_or_else(|| Error::caller(Code::InvalidPublicKey, "the public key is not a compressed point"))?;
-    Ok(point(&derive(&key, chain_code, path)?.key))
+    Ok(point_bytes(&derive(&key, chain_code, path)?.key.to_affine()))
 }
 
 /// CKDpub along `path` (BIP-32, "Public parent key -> public child key").
@@ -47,7 +47,7 @@ pub(super) fn derive(root: &ProjectivePoint, chain_code: &[u8; 32], path: &[u32]
         }
         let mut mac = Hmac::<Sha512>::new_from_slice(&chain_code)
             .map_err(|_| Error::abort(Code::Internal, "HMAC refused its key"))?;
-        mac.update(&point(&derived.key));
+        mac.update(&point_bytes(&derived.key.to_affine()));
         mac.update(&element.to_be_bytes());
         let hash: [u8; 64] = mac.finalize().into_bytes().into();
         let (left, right) = hash.split_at(32);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_derived_is_refused() {
-        let key = point(&ProjectivePoint::GENERATOR);
+        let key = point_bytes(&ProjectivePoint::GENERATOR.to_affine());
         let refused = |key: &[u8], path: &[u32]| derive_public_key(key, &[0; 32], path).unwrap_err().code;
         assert_eq!(refused(&key, &[1 << 31]), Code::InvalidPath);
         assert_eq!(refused(&key, &[0; 17]), Code::InvalidPath);

@@ -6,14 +6,13 @@
 
 use aes::Aes256Enc;
 use aes::cipher::{Array, BlockCipherEncrypt as _, KeyInit as _};
-use k256::elliptic_curve::ops::Reduce as _;
-use k256::{Scalar, U256};
+use k256::Scalar;
 use subtle::{Choice, ConditionallySelectable as _};
 use zeroize::Zeroizing;
 
 use super::XI;
-use super::pads::Pads;
-use super::wire::scalar;
+use super::curve::{Sum, scalar_bytes, to_scalar};
+use super::pads::{GROUP, Pads};
 use crate::hash::tagged;
 
 /// One of a signature's two multiplications.
@@ -35,8 +34,9 @@ impl Batch {
         }
     }
 
-    fn first_row(self) -> usize {
-        self as usize * XI
+    /// The number of this batch's first group of pads.
+    fn first_group(self) -> usize {
+        self as usize * XI / GROUP
     }
 
     /// The public gadget vector g: 416 scalars from AES-256 in counter mode under a hash of the context.
@@ -45,7 +45,7 @@ impl Batch {
         let mut blocks: Vec<[u8; 16]> = (0..2 * XI as u128).map(u128::to_be_bytes).collect();
         Aes256Enc::new(&key.into()).encrypt_blocks(Array::cast_slice_from_core_mut(&mut blocks));
         let (pairs, _) = blocks.as_chunks::<2>();
-        pairs.iter().map(|pair| Scalar::reduce(U256::from_be_slice(pair.as_flattened()))).collect()
+        pairs.iter().map(|pair| to_scalar(pair.as_flattened().first_chunk().unwrap_or(&[0; 32]))).collect()
     }
 
     /// The coefficients of the check.
@@ -81,12 +81,15 @@ pub(super) fn send<const N: usize>(
     out: &mut Vec<u8>,
 ) -> Shares<N> {
     let mut kept = Zeroizing::new(Vec::with_capacity(XI));
-    for (j, row) in (batch.first_row()..).zip(batch.of(rows)) {
-        let [u0, u1] = *Zeroizing::new(pads.of::<N, 2>(j, [*row, row ^ delta]));
-        for ((u0, u1), a) in u0.iter().zip(&u1).zip(inputs) {
-            out.extend_from_slice(&scalar(&(u0 - u1 + a)));
+    let (groups, _) = batch.of(rows).as_chunks::<GROUP>();
+    for (group, rows) in (batch.first_group()..).zip(groups) {
+        let pads = pads.of::<N, 2>(group, &Zeroizing::new(rows.map(|row| [row, row ^ delta])));
+        for [u0, u1] in pads.iter() {
+            for ((u0, u1), a) in u0.iter().zip(u1).zip(inputs) {
+                out.extend_from_slice(&scalar_bytes(&(u0 - u1 + a)));
+            }
+            kept.push(*u0);
         }
-        kept.push(u0);
     }
     kept
 }
@@ -100,27 +103,34 @@ pub(super) fn receive<const N: usize>(
     taus: &[[Scalar; N]],
 ) -> Shares<N> {
     let mut shares = Zeroizing::new(Vec::with_capacity(XI));
-    let rows = batch.of(rows).iter().zip(batch.of(bits)).zip(taus);
-    for (j, ((row, bit), taus)) in (batch.first_row()..).zip(rows) {
-        let [mut share] = pads.of::<N, 1>(j, [*row]);
-        for (share, tau) in share.iter_mut().zip(taus) {
-            *share += Scalar::conditional_select(&Scalar::ZERO, tau, Choice::from(*bit));
+    let (groups, _) = batch.of(rows).as_chunks::<GROUP>();
+    let mut rest = batch.of(bits).iter().zip(taus);
+    for (group, rows) in (batch.first_group()..).zip(groups) {
+        let pads = pads.of::<N, 1>(group, &Zeroizing::new(rows.map(|row| [row])));
+        for ([u], (bit, taus)) in pads.iter().zip(&mut rest) {
+            let mut share = *u;
+            for (share, tau) in share.iter_mut().zip(taus) {
+                *share += Scalar::conditional_select(&Scalar::ZERO, tau, Choice::from(*bit));
+            }
+            shares.push(share);
         }
-        shares.push(share);
     }
     shares
 }
 
 /// theta_1 v_1 + ... + theta_L v_L + v_{L+1}.
 pub(super) fn combine(theta: &[Scalar], row: &[Scalar]) -> Scalar {
-    let last = row.last().copied().unwrap_or(Scalar::ZERO);
-    theta.iter().zip(row).fold(last, |sum, (theta, value)| sum + theta * value)
+    let mut sum = Sum::new(row.last().unwrap_or(&Scalar::ZERO));
+    for (theta, value) in theta.iter().zip(row) {
+        sum.add(theta, value);
+    }
+    sum.reduce()
 }
 
 /// Enclave: appends the check values r_j = -(u0_{L+1} + <theta, u0>).
 pub(super) fn sent_rows<const N: usize>(theta: &[Scalar], u0: &Shares<N>, out: &mut Vec<u8>) {
     for row in u0.iter() {
-        out.extend_from_slice(&scalar(&-combine(theta, row)));
+        out.extend_from_slice(&scalar_bytes(&-combine(theta, row)));
     }
 }
 
@@ -135,7 +145,7 @@ pub(super) fn received_rows<const N: usize>(
 ) {
     for (row, bit) in shares.iter().zip(batch.of(bits)) {
         let expected = Scalar::conditional_select(&Scalar::ZERO, eta, Choice::from(*bit));
-        out.extend_from_slice(&scalar(&(expected - combine(theta, row))));
+        out.extend_from_slice(&scalar_bytes(&(expected - combine(theta, row))));
     }
 }
 
@@ -144,18 +154,13 @@ pub(super) fn rows_hash(challenge: &[u8; 32], rows: &[u8]) -> [u8; 32] {
     tagged("cosigner/ecdsa/v1/multiply/rows", &[challenge, rows])
 }
 
-/// The sums <g, v_i> for every column i of the shares, the check's column included.
-pub(super) fn fold<const N: usize>(gadget: &[Scalar], shares: &Shares<N>) -> [Scalar; N] {
-    let mut sums = [Scalar::ZERO; N];
+/// The sums <g, v_i> for the first `L` columns of the shares (the last one is the check's).
+pub(super) fn fold<const L: usize, const N: usize>(gadget: &[Scalar], shares: &Shares<N>) -> [Scalar; L] {
+    let mut sums = [(); L].map(|()| Sum::new(&Scalar::ZERO));
     for (g, row) in gadget.iter().zip(shares.iter()) {
         for (sum, value) in sums.iter_mut().zip(row) {
-            *sum += g * value;
+            sum.add(g, value);
         }
     }
-    sums
-}
-
-/// A hash as a scalar; see [`super::pads`] for why 256 bits are enough.
-pub(super) fn to_scalar(hash: &[u8; 32]) -> Scalar {
-    Scalar::reduce(U256::from_be_slice(hash))
+    sums.map(|sum| sum.reduce())
 }

@@ -1,9 +1,9 @@
 //! The four messages: exact lengths, strict parsing (`docs/spec/ecdsa.md`, "Messages").
 
-use k256::elliptic_curve::point::AffineCoordinates as _;
-use k256::{ProjectivePoint, Scalar};
+use k256::{AffinePoint, Scalar};
 
 use super::bits::COLUMN_LEN;
+use super::curve::POINT_LEN;
 use super::{Curve, KAPPA, XI};
 use crate::codec::Reader;
 use crate::error::{Code, Error, Result};
@@ -25,8 +25,6 @@ pub(super) enum Kind {
 }
 
 const HEADER_LEN: usize = 2;
-/// Length of a compressed point, in bytes.
-pub(super) const POINT_LEN: usize = 33;
 
 /// Length of the client's setup message, in bytes.
 pub const SETUP_LEN: usize = HEADER_LEN + KAPPA * 32;
@@ -63,7 +61,7 @@ pub(super) fn open(bytes: &[u8], kind: Kind, len: usize) -> Result<Reader<'_>> {
 pub(super) struct Request<'a> {
     pub(super) index: u64,
     pub(super) context: [u8; 32],
-    pub(super) d: ProjectivePoint,
+    pub(super) d: AffinePoint,
     pub(super) delta: Scalar,
     /// Everything before the columns, which the extension's challenge covers.
     pub(super) head: &'a [u8],
@@ -77,7 +75,7 @@ impl<'a> Request<'a> {
         let mut reader = open(bytes, Kind::Request, MESSAGE1_LEN)?;
         let index = u64::from_be_bytes(reader.array()?);
         let context = reader.array()?;
-        let d = reader.element::<Curve>()?;
+        let d = reader.element::<Curve>()?.to_affine();
         let delta = reader.scalar::<Curve>()?;
         let head = bytes.get(..bytes.len() - reader.remaining()).unwrap_or_default();
         let columns = reader.take(COLUMNS_LEN)?;
@@ -91,7 +89,7 @@ impl<'a> Request<'a> {
 /// Message 2, parsed; borrows its taus.
 pub(super) struct Response<'a> {
     pub(super) transcript: [u8; 32],
-    pub(super) r_prime: ProjectivePoint,
+    pub(super) r_prime: AffinePoint,
     pub(super) proof_challenge: Scalar,
     pub(super) proof_response: Scalar,
     /// Everything before the etas, which the check's coefficients cover.
@@ -109,7 +107,7 @@ impl<'a> Response<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self> {
         let mut reader = open(bytes, Kind::Response, MESSAGE2_LEN)?;
         let transcript = reader.array()?;
-        let r_prime = reader.element::<Curve>()?;
+        let r_prime = reader.element::<Curve>()?.to_affine();
         let proof_challenge = reader.scalar::<Curve>()?;
         let proof_response = reader.scalar::<Curve>()?;
         let tau0 = taus(&mut reader)?;
@@ -148,20 +146,4 @@ fn taus<const N: usize>(reader: &mut Reader<'_>) -> Result<Vec<[Scalar; N]>> {
         rows.push(row);
     }
     Ok(rows)
-}
-
-/// SEC 1 compressed form of a point that is not the identity, without a branch on the point.
-pub(super) fn point(point: &ProjectivePoint) -> [u8; POINT_LEN] {
-    let affine = point.to_affine();
-    let mut out = [0; POINT_LEN];
-    if let Some((tag, x)) = out.split_first_mut() {
-        *tag = 2 + affine.y_is_odd().unwrap_u8();
-        x.copy_from_slice(&affine.x());
-    }
-    out
-}
-
-/// Big-endian form of a scalar.
-pub(super) fn scalar(scalar: &Scalar) -> [u8; 32] {
-    scalar.to_bytes().into()
 }
