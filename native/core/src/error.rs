@@ -37,7 +37,7 @@ codes! {
     MalformedMessage => "malformed_message",
     /// A message has another format version or kind.
     WrongKind => "wrong_kind",
-    /// A message is for another suite.
+    /// A message or a share is of another suite.
     WrongSuite => "wrong_suite",
     /// A message states another threshold or number of participants.
     WrongParameters => "wrong_parameters",
