@@ -35,14 +35,14 @@ pub struct Signature {
 
 /// Message 1 is made, message 2 is awaited.
 pub struct Pending {
-    ot: Arc<ClientOt>,
-    task: Task,
-    context: [u8; 32],
-    transcript: [u8; 32],
-    chosen: Chosen,
-    k: Zeroizing<Scalar>,
-    beta0: Zeroizing<Scalar>,
-    d: AffinePoint,
+    pub(super) ot: Arc<ClientOt>,
+    pub(super) task: Task,
+    pub(super) context: [u8; 32],
+    pub(super) transcript: [u8; 32],
+    pub(super) chosen: Chosen,
+    pub(super) k: Zeroizing<Scalar>,
+    pub(super) beta0: Zeroizing<Scalar>,
+    pub(super) d: AffinePoint,
 }
 
 /// Starts a signature of `digest` with participant `enclave` under the key at `path`. Message 1 has
@@ -182,7 +182,7 @@ impl Pending {
 
 /// libsecp256k1, another implementation than the one that made the signature, recovers the public key from it. That
 /// holds exactly if the signature verifies under this key and the recovery id is right (SEC 1 §4.1.6).
-fn gives_back_the_key(signature: &Signature, digest: &[u8; 32]) -> bool {
+pub(super) fn gives_back_the_key(signature: &Signature, digest: &[u8; 32]) -> bool {
     let recovered = RecoveryId::from_i32(i32::from(signature.recovery_id))
         .and_then(|id| RecoverableSignature::from_compact(&signature.rs, id))
         .and_then(|rs| LIBRARY.recover_ecdsa(&secp256k1::Message::from_digest(*digest), &rs));

@@ -36,7 +36,7 @@ pub(super) struct Chosen {
 }
 
 /// What the client draws: choice bits for all rows, the mask rows included.
-pub(super) struct Choices(Zeroizing<Column>);
+pub(super) struct Choices(pub(super) Zeroizing<Column>);
 
 impl Choices {
     pub(super) fn draw(rng: &mut (impl RngCore + CryptoRng)) -> Self {
@@ -121,10 +121,10 @@ pub(super) fn expand(seed: &Seed, index: u64) -> Column {
 }
 
 /// The hash h of the check: the mask rows plus POLYVAL (RFC 8452 §3) of the other rows under the challenge.
-struct LinearHash(Polyval);
+pub(super) struct LinearHash(Polyval);
 
 impl LinearHash {
-    fn new(context: &[u8; 32], head: &[u8], columns: &[u8]) -> Self {
+    pub(super) fn new(context: &[u8; 32], head: &[u8], columns: &[u8]) -> Self {
         let challenge = tagged("cosigner/ecdsa/v1/extension/challenge", &[context, head, columns]);
         let mut key = polyval::Key::default();
         for (to, from) in key.iter_mut().zip(challenge) {
@@ -133,7 +133,7 @@ impl LinearHash {
         Self(Polyval::new(&key))
     }
 
-    fn of(&self, column: &Column) -> u128 {
+    pub(super) fn of(&self, column: &Column) -> u128 {
         let [mask, rows @ ..] = column;
         let mut blocks = rows.map(|block| block.to_le_bytes());
         let mut hash = self.0.clone();
@@ -144,7 +144,7 @@ impl LinearHash {
 }
 
 /// One hash in the place of all h(t_i).
-fn commitment(context: &[u8; 32], t_hashes: &[u128]) -> [u8; 32] {
+pub(super) fn commitment(context: &[u8; 32], t_hashes: &[u128]) -> [u8; 32] {
     let mut bytes = Zeroizing::new(Vec::with_capacity(16 * KAPPA));
     for hash in t_hashes {
         bytes.extend_from_slice(&hash.to_le_bytes());

@@ -140,10 +140,28 @@ impl ClientOt {
     pub(super) fn release<T>(&self, signature: T) -> Result<T> {
         if self.is_alive() { Ok(signature) } else { Err(gone()) }
     }
+}
 
-    #[cfg(test)]
+#[cfg(test)]
+impl ClientOt {
     pub(super) fn set_next(&self, next: u64) {
         self.state.lock().unwrap().next = next;
+    }
+
+    /// Another session with the same secrets, so that a test can break one and go on with the other.
+    pub(super) fn fork(&self) -> Self {
+        let state = self.state.lock().unwrap();
+        Self { state: Mutex::new(ClientState { seeds: state.seeds.clone(), next: state.next }) }
+    }
+}
+
+#[cfg(test)]
+impl EnclaveOt {
+    /// See [`ClientOt::fork`].
+    pub(super) fn fork(&self) -> Self {
+        let state = self.state.lock().unwrap();
+        let window = Window { next: state.window.next, used: state.window.used };
+        Self { state: Mutex::new(EnclaveState { seeds: state.seeds.clone(), window }) }
     }
 }
 
