@@ -1,6 +1,6 @@
 //! What ECDSA costs each party: `cargo run --release --example ecdsa_cost`. Medians of wall time, one thread.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

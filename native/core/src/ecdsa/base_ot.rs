@@ -1,10 +1,10 @@
-//! 128 base transfers at once: Endemic OT (Masny, Rindal, "Endemic Oblivious Transfer", CCS 2019, the construction
-//! from one-round key agreement, §5) over Ristretto255 (RFC 9496).
+//! 128 base transfers at once: Endemic OT (Masny, Rindal, "Endemic Oblivious Transfer", CCS 2019, eprint
+//! 2019/706: the construction from one-round key agreement) over Ristretto255 (RFC 9496).
 //!
 //! The client is the sender and speaks first, the enclave chooses by the bits of its Delta. Each transfer has a key
 //! agreement of its own; index and slot are hashed wherever a hash is taken, so that no two transfers of a batch are
-//! related (McQuoid, Rosulek, Roy, "Batching Base Oblivious Transfers", ASIACRYPT 2021). *Endemic* means that whoever
-//! cheats may choose its own outputs; the extension is secure with that (Roy, SoftSpokenOT, CRYPTO 2022, §2.5).
+//! related (McQuoid, Rosulek, Roy, "Batching Base Oblivious Transfers", eprint 2021/682). *Endemic* means that whoever
+//! cheats may choose its own outputs; the extension is secure with that (Roy, eprint 2022/192).
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;

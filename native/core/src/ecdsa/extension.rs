@@ -1,7 +1,8 @@
 //! The extension of 128 base transfers to the 832 of one signature: SoftSpokenOT (Roy, "SoftSpokenOT: Quieter OT
-//! Extension from Small-Field Silent VOLE in the Minicrypt Model", CRYPTO 2022) with k = 1, that is over GF(2) with
-//! the repetition code: the columns of IKNP (Figure 7) with the check of Figure 8. `docs/adr/0010-ot-extension.md`
-//! says why.
+//! Extension from Small-Field Silent VOLE in the Minicrypt Model", CRYPTO 2022, eprint 2022/192) with k = 1, that is
+//! over GF(2) with the repetition code: the columns of IKNP with a sound check. It is also what Keller, Orsini and
+//! Scholl put in the place of their first protocol (eprint 2015/546 as revised in 2022, figure 10).
+//! `docs/adr/0010-ot-extension.md` says why.
 //!
 //! Column i of the client's matrix is t_i = G(s_i0); it sends c_i = G(s_i0) + G(s_i1) + x. The enclave, who has
 //! G(s_{i,Delta_i}), gets q_i = t_i + Delta_i x. By rows: q^j = t^j + x_j Delta.

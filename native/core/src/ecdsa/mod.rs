@@ -1,5 +1,5 @@
 //! Two-party ECDSA over secp256k1 in two messages: DKLs19 (Doerner, Kondi, Lee, shelat, "Threshold ECDSA from ECDSA
-//! Assumptions: The Multiparty Case", IEEE S&P 2019), its 2-of-n protocol. Bytes, tags and the order of all checks:
+//! Assumptions: The Multiparty Case", IEEE S&P 2019, eprint 2019/523), its 2-of-n protocol. Bytes, tags and the order of all checks:
 //! `docs/spec/ecdsa.md`.
 //!
 //! The *client* starts (the paper's Bob, receiver of the extended oblivious transfers); the *enclave* answers (Alice,
@@ -41,7 +41,7 @@ pub type Share = crate::share::KeyShare<Curve>;
 
 /// Computational security in bits: the number of base transfers, the length of Delta.
 const KAPPA: usize = 128;
-/// Bits of one batch of the multiplication: |q| + 2s with s = 80 (DKLs19 §4.1; the 2s extra bits are what keeps the
+/// Bits of one batch of the multiplication: |q| + 2s with s = 80 (DKLs19; the 2s extra bits are what keeps the
 /// client's input uniform although the enclave may learn some bits by guessing them).
 const XI: usize = 416;
 /// Extended transfers of one signature: two batches.

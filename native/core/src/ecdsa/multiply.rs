@@ -1,4 +1,4 @@
-//! Random vector multiplication (DKLs19 §4.1, protocol 5, with the client's input left random): the client has bits b
+//! Random vector multiplication (DKLs19, with the client's input left random): the client has bits b
 //! and thereby beta = <g, b>; the enclave has inputs a_1..a_L; they get additive shares of every a_i * beta.
 //!
 //! For each transfer j the enclave knows the pads u0, u1 and the client u_{b_j}, a vector of N = L + 1 scalars: the

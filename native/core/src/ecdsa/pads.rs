@@ -1,9 +1,9 @@
 //! From rows of the extension to pads: scalars that only the side that has the row can compute.
 //!
 //! The hash is TMMO of Guo, Katz, Wang and Yu ("Efficient and Secure Multiparty Computation from Fixed-Key Block
-//! Ciphers", IEEE S&P 2020, §7.4): pi(pi(x) + i) + pi(x), a tweakable circular correlation robust hash, with AES-128
+//! Ciphers", IEEE S&P 2020, eprint 2019/074): pi(pi(x) + i) + pi(x), a tweakable circular correlation robust hash, with AES-128
 //! for pi. Every eight rows have a key of their own, as in the multi-instance construction of Guo, Katz, Wang, Weng and
-//! Yu ("Better Concrete Security for Half-Gates Garbling", CRYPTO 2020), so that the bound does not degrade with the
+//! Yu ("Better Concrete Security for Half-Gates Garbling", CRYPTO 2020, eprint 2019/1168), so that the bound does not degrade with the
 //! number of rows or signatures. The keys are public.
 
 use aes::Aes128Enc;
