@@ -9,17 +9,30 @@ a second use raises ``state_consumed``, also when the first one failed.
 :mod:`.dkg`         distributed key generation
 :mod:`.keys`        key shares and their sealing
 :mod:`.signing`     FROST in one round trip; signature verification
+:mod:`.ecdsa`       two-party ECDSA in one round trip; derived public keys
 :mod:`.payload`     what is signed: Solana messages, Bitcoin PSBTs; addresses
 :mod:`.tasks`       from a payload to the digests and tweaks to sign
 :mod:`.errors`      :class:`ThresholdError`, :class:`PayloadError`
 ==================  ====================================================================================
 
-Byte formats: ``docs/spec/threshold.md``, ``docs/spec/seal.md``.
+Byte formats: ``docs/spec/threshold.md``, ``docs/spec/seal.md``, ``docs/spec/ecdsa.md``.
 """
 
 from __future__ import annotations
 
 from .dkg import DkgRound1, DkgRound2, DkgRound3, dkg_start
+from .ecdsa import (
+    EcdsaClientOt,
+    EcdsaClientSetup,
+    EcdsaEnclaveOt,
+    EcdsaEnclaveSetup,
+    EcdsaPending,
+    derive_public_key,
+    ecdsa_begin,
+    ecdsa_respond,
+    ecdsa_setup_begin,
+    ecdsa_setup_respond,
+)
 from .errors import PayloadError, ThresholdError
 from .keys import KeyShare, SealingKey
 from .signing import SigningNonces, frost_begin, frost_respond, verify_signature
@@ -29,13 +42,23 @@ __all__ = [
     "DkgRound1",
     "DkgRound2",
     "DkgRound3",
+    "EcdsaClientOt",
+    "EcdsaClientSetup",
+    "EcdsaEnclaveOt",
+    "EcdsaEnclaveSetup",
+    "EcdsaPending",
     "KeyShare",
     "PayloadError",
     "SealingKey",
     "SigningNonces",
     "Suite",
     "ThresholdError",
+    "derive_public_key",
     "dkg_start",
+    "ecdsa_begin",
+    "ecdsa_respond",
+    "ecdsa_setup_begin",
+    "ecdsa_setup_respond",
     "frost_begin",
     "frost_respond",
     "verify_signature",

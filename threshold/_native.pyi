@@ -234,6 +234,118 @@ class SigningNonces(_Opaque):
             sender).
         """
 
+def ecdsa_setup_begin() -> tuple[EcdsaClientSetup, bytes]:
+    """Client: offer the 128 base transfers of a session.
+
+    :returns: the state, and the message for the enclave (4098 bytes).
+    """
+
+@final
+class EcdsaClientSetup(_Opaque):
+    """The client's base transfers before the enclave's answer. Used once, whatever becomes of the call."""
+
+    def finish(self, answer: bytes, session_context: bytes) -> EcdsaClientOt:
+        """Take the enclave's answer and bind the established session.
+
+        :param answer: 8194 bytes.
+        :param session_context: 32 bytes that name the session, such as the hash of the channel's transcript.
+        :raises ThresholdError: ``state_consumed``, ``invalid_parameter``, ``malformed_message``, ``wrong_kind``.
+        """
+
+def ecdsa_setup_respond(message: bytes) -> tuple[EcdsaEnclaveSetup, bytes]:
+    """Enclave: answer the client's base transfers.
+
+    :param message: 4098 bytes.
+    :returns: the state, and the answer (8194 bytes).
+    :raises ThresholdError: ``malformed_message``, ``wrong_kind``.
+    """
+
+@final
+class EcdsaEnclaveSetup(_Opaque):
+    """The enclave's base transfers before the session's context is known. Used once."""
+
+    def bind(self, session_context: bytes) -> EcdsaEnclaveOt:
+        """Bind the established session.
+
+        :param session_context: the same 32 bytes as the client's.
+        :raises ThresholdError: ``state_consumed``, ``invalid_parameter``.
+        """
+
+@final
+class EcdsaClientOt(_Opaque):
+    """The client's side of a session: the transfers' secrets and the counter of extensions. Thread-safe."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still sign."""
+    def burn(self) -> None:
+        """Forget the secrets; every signature under way fails."""
+
+@final
+class EcdsaEnclaveOt(_Opaque):
+    """The enclave's side of a session: the transfers' secrets and the extensions used. Thread-safe."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still sign."""
+    def burn(self) -> None:
+        """Forget the secrets; every answer under way fails."""
+
+def ecdsa_begin(
+    share: KeyShare, ot: EcdsaClientOt, digest: bytes, path: list[int], peer_identifier: int
+) -> tuple[EcdsaPending, bytes]:
+    """Client: start a signature.
+
+    :param share: of suite ``ecdsa-secp256k1`` with threshold 2.
+    :param digest: 32 bytes.
+    :param path: unhardened BIP-32 path below the wallet's key, at most 16 elements; empty for the wallet's own key.
+    :param peer_identifier: the enclave's identifier.
+    :returns: the state, and message 1 (15515 bytes).
+    :raises ThresholdError: ``invalid_parameter``, ``wrong_suite``, ``wrong_signer_count``, ``unexpected_sender``,
+        ``invalid_path``, ``session_burned``.
+    """
+
+def ecdsa_respond(
+    share: KeyShare,
+    ot: EcdsaEnclaveOt,
+    message1: bytes,
+    digest: bytes,
+    path: list[int],
+    peer_identifier: int,
+) -> bytes:
+    """Enclave: answer message 1.
+
+    :param peer_identifier: the client's identifier.
+    :returns: message 2 (66851 bytes).
+    :raises ThresholdError: as :func:`ecdsa_begin`; ``malformed_message``, ``wrong_kind``, ``wrong_context``,
+        ``index_reused`` (culprit: the client, nothing was computed); ``ot_check_failed`` (culprit: the client; the
+        session is burnt).
+    """
+
+@final
+class EcdsaPending(_Opaque):
+    """A signature that awaits message 2. Used once, whatever becomes of the call."""
+
+    def finish(self, message2: bytes) -> tuple[bytes, int, bytes]:
+        """Take message 2 and finish the signature.
+
+        :returns: r ‖ s (64 bytes, s at most q/2); the recovery id, 0..=3; the key that signed (33 bytes). The signature
+            verifies and the recovery id gives the key back.
+        :raises ThresholdError: ``state_consumed``, ``session_burned``; with the enclave as culprit
+            ``malformed_message``, ``wrong_kind``, ``transcript_mismatch``, and, the session being burnt,
+            ``multiplication_check_failed``, ``invalid_proof``, ``signature_invalid``.
+        """
+
+def derive_public_key(group_public_key: bytes, chain_code: bytes, path: list[int]) -> bytes:
+    """The public key at an unhardened BIP-32 path below a group key of either secp256k1 suite.
+
+    :param group_public_key: 33 bytes.
+    :param chain_code: 32 bytes.
+    :param path: at most 16 elements below 2^31.
+    :returns: 33 bytes.
+    :raises ThresholdError: ``invalid_parameter``, ``invalid_public_key``, ``invalid_path``.
+    """
+
 def verify_signature(
     suite: str, public_key: bytes, message: bytes, signature: bytes, tweak: bytes | None = None
 ) -> None:

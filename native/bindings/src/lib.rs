@@ -6,6 +6,7 @@
 
 mod args;
 mod dkg;
+mod ecdsa;
 mod errors;
 mod handle;
 mod keys;
@@ -17,6 +18,11 @@ mod sign;
 mod _native {
     #[pymodule_export]
     use crate::dkg::{DkgRound1, DkgRound2, DkgRound3, dkg_start};
+    #[pymodule_export]
+    use crate::ecdsa::{
+        EcdsaClientOt, EcdsaClientSetup, EcdsaEnclaveOt, EcdsaEnclaveSetup, EcdsaPending, derive_public_key,
+        ecdsa_begin, ecdsa_respond, ecdsa_setup_begin, ecdsa_setup_respond,
+    };
     #[pymodule_export]
     use crate::keys::{KeyShare, SealingKey};
     #[pymodule_export]

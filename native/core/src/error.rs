@@ -37,7 +37,7 @@ codes! {
     MalformedMessage => "malformed_message",
     /// A message has another format version or kind.
     WrongKind => "wrong_kind",
-    /// A message is for another suite.
+    /// A message or a share is of another suite.
     WrongSuite => "wrong_suite",
     /// A message states another threshold or number of participants.
     WrongParameters => "wrong_parameters",
@@ -53,7 +53,7 @@ codes! {
     UnexpectedSender => "unexpected_sender",
     /// A polynomial commitment does not have exactly t coefficients.
     WrongCommitmentCount => "wrong_commitment_count",
-    /// The proof of knowledge of the polynomial's constant term does not verify.
+    /// A proof of knowledge (of a polynomial's constant term, of a nonce) does not verify.
     InvalidProof => "invalid_proof",
     /// A sub-share does not lie on its sender's committed polynomial.
     InvalidSubShare => "invalid_sub_share",
@@ -89,6 +89,16 @@ codes! {
     RecordNotAuthentic => "record_not_authentic",
     /// An authentic record holds a share that contradicts its own public data.
     ShareInconsistent => "share_inconsistent",
+    /// A derivation path is too long, hardened, or has no key.
+    InvalidPath => "invalid_path",
+    /// An extension index of the session was used before.
+    IndexReused => "index_reused",
+    /// The client's oblivious transfers are not consistent.
+    OtCheckFailed => "ot_check_failed",
+    /// The enclave's products are not consistent.
+    MultiplicationCheckFailed => "multiplication_check_failed",
+    /// A check failed in this session before: its oblivious transfers are gone.
+    SessionBurned => "session_burned",
     /// The random number generator or a primitive failed; no output was made.
     Internal => "internal",
 }
@@ -152,6 +162,11 @@ impl Error {
             reaction: Reaction::Abort,
             message: message.into(),
         }
+    }
+
+    /// A peer's message failed a check that protects secrets: the run and its session are over.
+    pub fn burn(code: Code, identifier: u16, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { reaction: Reaction::Burn, ..Self::peer(code, identifier, message) }
     }
 
     /// Nobody in particular is to blame: the run is over.

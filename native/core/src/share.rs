@@ -138,7 +138,7 @@ impl<S: Suite> KeyShare<S> {
             .collect()
     }
 
-    fn verifying_share(&self, i: u16) -> Result<Element<S>> {
+    pub(crate) fn verifying_share(&self, i: u16) -> Result<Element<S>> {
         self.public
             .verifying_shares()
             .get(&identifier::<S>(i)?)

@@ -282,5 +282,5 @@ fn bip340_holds(signature: &[u8], key: &VerifyingKey<Secp256K1Sha256TR>, message
 
 /// The error of a suite that has keys but no signing protocol.
 pub fn cannot_sign() -> Error {
-    Error::caller(Code::SuiteCannotSign, "this suite cannot sign yet")
+    Error::caller(Code::SuiteCannotSign, "this suite does not sign by FROST")
 }
