@@ -7,6 +7,7 @@
 mod args;
 mod dkg;
 mod errors;
+mod evm;
 mod handle;
 mod keys;
 mod payload;
@@ -17,6 +18,11 @@ mod sign;
 mod _native {
     #[pymodule_export]
     use crate::dkg::{DkgRound1, DkgRound2, DkgRound3, dkg_start};
+    #[pymodule_export]
+    use crate::evm::{
+        evm_address, evm_checksum_address, evm_message_digest, evm_signature_assemble,
+        evm_transaction_assemble, evm_transaction_inspect, evm_typed_data_inspect,
+    };
     #[pymodule_export]
     use crate::keys::{KeyShare, SealingKey};
     #[pymodule_export]
