@@ -219,13 +219,13 @@ def _digest(payload: EvmMessage | EvmTypedData) -> bytes:
 
 def _blob_data(fields: dict[str, Any], blobs: Blobs) -> BlobPooledTransactionData:
     """The sidecar of these blobs; their hashes are put into the transaction, or are those that it has."""
+    if transaction_type(fields) != 3:  # noqa: PLR2004
+        refuse("only transactions of type 3 have blobs", "type")
     data = BlobPooledTransactionData.model_validate({"blobs": [{"data": HexBytes(blob)} for blob in blobs]})
     hashes = [bytes(entry.data) for entry in data.versioned_hashes]
     given = fields.setdefault("blobVersionedHashes", hashes)
     if [bytes(HexBytes(entry)) for entry in given] != hashes:
         refuse("these are not the hashes of the blobs", "blobVersionedHashes")
-    if transaction_type(fields) != 3:  # noqa: PLR2004
-        refuse("only transactions of type 3 have blobs", "type")
     return data
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from web3 import AsyncWeb3
+from web3 import AsyncWeb3, Web3
 from web3._utils.async_transactions import async_fill_nonce, async_fill_transaction_defaults
 from web3.middleware.base import Web3MiddlewareBuilder
 from web3.middleware.signing import format_transaction
@@ -22,9 +22,9 @@ class _SignAndSendRaw(Web3MiddlewareBuilder):
     _account: AsyncCosignerAccount
 
     @staticmethod
-    def build(account: AsyncCosignerAccount, w3: AsyncWeb3[Any]) -> _SignAndSendRaw:
+    def build(w3: AsyncWeb3[Any] | Web3, *args: Any, **kwargs: Any) -> _SignAndSendRaw:  # noqa: ANN401, ARG004  (web3's signature)
         middleware = _SignAndSendRaw(w3)
-        middleware._account = account
+        middleware._account = kwargs["account"]
         return middleware
 
     async def async_request_processor(self, method: RPCEndpoint, params: Any) -> Any:  # noqa: ANN401  (web3's signature)
@@ -44,4 +44,4 @@ def sign_and_send_raw(account: AsyncCosignerAccount) -> Callable[[AsyncWeb3[Any]
 
     >>> w3.middleware_onion.inject(sign_and_send_raw(account), layer=0)     # doctest: +SKIP
     """
-    return partial(_SignAndSendRaw.build, account)
+    return partial(_SignAndSendRaw.build, account=account)
