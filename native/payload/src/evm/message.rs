@@ -57,7 +57,7 @@ pub fn assemble_signature(
 
 /// Whether a character shows as what it is: no control characters but white space, nothing that is invisible or
 /// turns the direction of writing. (The joiners U+200C and U+200D are part of scripts and emoji.)
-fn is_printable(c: char) -> bool {
+pub(super) fn is_printable(c: char) -> bool {
     match c {
         '\n' | '\r' | '\t' => true,
         '\u{200c}' | '\u{200d}' => true,

@@ -63,10 +63,15 @@ impl UnsignedTransaction {
             }
         };
         let unsigned = Self { transaction };
-        if unsigned.transaction.encoded_for_signing() != bytes {
+        if unsigned.encoded() != bytes {
             return Err(Error::new(Code::EvmMalformed, "the transaction is not in its only encoding"));
         }
         Ok(unsigned)
+    }
+
+    /// The bytes that were parsed, as `alloy` encodes them.
+    pub fn encoded(&self) -> Vec<u8> {
+        self.transaction.encoded_for_signing()
     }
 
     /// What the signature covers: Keccak-256 of the parsed bytes.

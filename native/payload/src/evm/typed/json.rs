@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::super::message::is_printable;
 use crate::error::{Code, Error, Result};
 
 /// Deepest nesting of lists and objects. Every level is read once more for each level above it.
@@ -111,10 +112,11 @@ pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { shorten(key) } else { format!("{path}.{}", shorten(key)) }
 }
 
-/// A key that others chose, fit for an error.
+/// A key that others chose, fit for an error: not long, and without what does not show as it is.
 fn shorten(key: &str) -> String {
-    let clean: String = key.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if clean.len() < key.len() { clean + "…" } else { clean }
+    let shown = |c: char| if c == ' ' || (is_printable(c) && !c.is_whitespace()) { c } else { '\u{fffd}' };
+    let start: String = key.chars().take(64).map(shown).collect();
+    if key.chars().nth(64).is_some() { start + "…" } else { start }
 }
 
 fn not_json(error: &serde_json::Error) -> Error {
