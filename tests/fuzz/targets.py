@@ -66,7 +66,6 @@ from threshold import (
 )
 from threshold.payload import (
     bitcoin_address,
-    evm_message_digest,
     evm_transaction_inspect,
     evm_typed_data_inspect,
     psbt_finalize,
@@ -499,12 +498,6 @@ def native_evm_transaction_inspect(data: bytes) -> None:
     details = evm_transaction_inspect(data)
     assert len(details["digest"]) == 32
     assert len(details["data"]) < len(data)
-
-
-@target(PayloadError, seeds=lambda: [b"hello", b"\xff", b""])
-def native_evm_message_digest(data: bytes) -> None:
-    text = evm_message_digest(data)["text"]
-    assert text is None or text.encode() == data
 
 
 def _typed_data() -> list[bytes]:

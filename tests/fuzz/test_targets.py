@@ -45,7 +45,6 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "host-attestation",
         "host-problem",
         "native-evm-transaction-inspect",
-        "native-evm-message-digest",
         "native-evm-typed-data-inspect",
         "native-solana-inspect",
         "native-psbt-inspect",
