@@ -8,7 +8,15 @@ from typing import Never, final
 
 from .errors import PayloadError as PayloadError
 from .errors import ThresholdError as ThresholdError
-from .payload import FinalizedPsbt, PsbtSummary, SolanaSummary
+from .payload import (
+    EvmMessageSummary,
+    EvmSignedTransaction,
+    EvmTransactionSummary,
+    EvmTypedDataSummary,
+    FinalizedPsbt,
+    PsbtSummary,
+    SolanaSummary,
+)
 
 __all__ = [
     "DkgRound1",
@@ -401,4 +409,59 @@ def psbt_finalize(psbt: bytes, signatures: dict[int, bytes]) -> FinalizedPsbt:
 
     :raises PayloadError: as for parsing, ``psbt_unexpected_signature``, ``psbt_already_signed``,
         ``psbt_sighash_type``, ``psbt_signature_invalid``.
+    """
+
+def evm_address(public_key: bytes) -> str:
+    """The EIP-55 address of a public key of 33 bytes.
+
+    :raises PayloadError: ``invalid_public_key``.
+    """
+
+def evm_checksum_address(address: bytes) -> str:
+    """The EIP-55 form of an address of 20 bytes.
+
+    :raises PayloadError: ``evm_invalid``.
+    """
+
+def evm_transaction_inspect(unsigned: bytes) -> EvmTransactionSummary:
+    """Parse an unsigned transaction of at most 131072 bytes.
+
+    :param unsigned: what is hashed for the signature: nine RLP fields for a legacy transaction (EIP-155), the type byte
+        and RLP for types 1 (EIP-2930), 2 (EIP-1559), 3 (EIP-4844, without sidecar) and 4 (EIP-7702).
+    :raises PayloadError: ``evm_too_large``, ``evm_malformed``, ``evm_type_unsupported``, ``evm_no_replay_protection``,
+        ``evm_already_signed``, ``evm_invalid``.
+    """
+
+def evm_transaction_assemble(
+    unsigned: bytes, signature: bytes, recovery_id: int, public_key: bytes
+) -> EvmSignedTransaction:
+    """The signed transaction.
+
+    :param signature: r and s, 32 bytes each; s in the lower half (EIP-2).
+    :param recovery_id: 0 or 1.
+    :param public_key: 33 bytes; the signature must recover to it.
+    :raises PayloadError: as :func:`evm_transaction_inspect`, ``evm_signature_invalid``, ``invalid_public_key``.
+    """
+
+def evm_message_digest(message: bytes, validator: bytes | None = None) -> EvmMessageSummary:
+    """Read a message of at most 131072 bytes (EIP-191): version ``E`` (``personal_sign``), or 0 with a validator.
+
+    :param validator: address of the contract that the message is for, 20 bytes.
+    :raises PayloadError: ``evm_too_large``, ``evm_invalid``.
+    """
+
+def evm_signature_assemble(digest: bytes, signature: bytes, recovery_id: int, public_key: bytes) -> bytes:
+    """The 65 bytes of a signature of a message or of typed data: r, s, and 27 or 28.
+
+    :param digest: 32 bytes, from :func:`evm_message_digest` or :func:`evm_typed_data_inspect`.
+    :param signature: as for :func:`evm_transaction_assemble`.
+    :raises PayloadError: ``evm_signature_invalid``, ``invalid_public_key``.
+    """
+
+def evm_typed_data_inspect(typed_data: bytes) -> EvmTypedDataSummary:
+    """Parse typed data (EIP-712) as ``eth_signTypedData_v4`` takes it: a JSON object of exactly ``types``,
+    ``primaryType``, ``domain`` and ``message``; at most 131072 bytes, 128 types, 48 levels.
+
+    :raises PayloadError: ``typed_data_too_large``, ``typed_data_malformed``, ``typed_data_type``,
+        ``typed_data_missing_field``, ``typed_data_unknown_field``, ``typed_data_value``, ``typed_data_domain``.
     """

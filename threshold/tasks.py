@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from . import payload as payloads
 from .errors import PayloadError
+
+_WEI: Final = (
+    "value",
+    "gas_price",
+    "max_fee_per_gas",
+    "max_priority_fee_per_gas",
+    "max_fee_per_blob_gas",
+    "max_fee",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +23,9 @@ class SigningTask:
     """The signatures that one payload asks of one wallet.
 
     :ivar digests: for each signature exactly the bytes it covers: the message for Ed25519, a 32-byte digest for secp256k1 suites.
-    :ivar tweaks: for each signature the Taproot tweak (see :func:`threshold.frost_respond`), or ``None`` for Ed25519.
-    :ivar inputs: for each signature the index of the PSBT input it belongs to; empty for Solana.
-    :ivar summary: what will happen if this is signed, for people and for policy.
+    :ivar tweaks: for each signature the Taproot tweak (see :func:`threshold.frost_respond`), or ``None`` for other suites.
+    :ivar inputs: for each signature the index of the PSBT input it belongs to; empty for other payloads.
+    :ivar summary: what will happen if this is signed, for people and for policy; integers fit 64 bits.
     """
 
     digests: list[bytes]
@@ -82,3 +92,67 @@ def psbt_task(psbt: bytes, public_key: bytes, network: str) -> SigningTask:
         inputs=[entry["index"] for entry in ours],
         summary=summary,
     )
+
+
+def evm_transaction_task(unsigned: bytes, public_key: bytes) -> SigningTask:
+    """What an unsigned EVM transaction asks of the wallet with the 33-byte ``public_key``.
+
+    In the summary amounts of more than 64 bits are decimal strings, and the data is left out but for its length.
+
+    :raises PayloadError: not a well-formed unsigned transaction of types 0 to 4.
+    """
+    details = payloads.evm_transaction_inspect(unsigned)
+    summary: dict[str, object] = {
+        name: value for name, value in details.items() if name not in {"digest", "data"}
+    }
+    summary["from"] = payloads.evm_address(public_key)
+    summary["data_length"] = len(details["data"])
+    for name in _WEI:
+        summary[name] = _decimal(summary[name])
+    call = details["call"]
+    if call is not None:
+        summary["call"] = {**call, "amount": str(call["amount"])}
+    summary["authorizations"] = [
+        {**entry, "chain_id": str(entry["chain_id"])} for entry in details["authorizations"]
+    ]
+    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary)
+
+
+def evm_message_task(message: bytes, public_key: bytes, validator: bytes | None = None) -> SigningTask:
+    """What a message (EIP-191; version 0 with the 20 bytes of a ``validator``) asks of the wallet with the 33-byte ``public_key``.
+
+    :raises PayloadError: ``evm_too_large``, ``evm_invalid``.
+    """
+    details = payloads.evm_message_digest(message, validator)
+    summary: dict[str, object] = {
+        "from": payloads.evm_address(public_key),
+        "length": len(message),
+        "text": details["text"],
+        "validator": details["validator"],
+    }
+    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary)
+
+
+def evm_typed_data_task(typed_data: bytes, public_key: bytes) -> SigningTask:
+    """What typed data (EIP-712, JSON) asks of the wallet with the 33-byte ``public_key``.
+
+    In the summary all integers are decimal strings; the message itself may be nested deeper than a summary can be, and is
+    left out: :func:`threshold.payload.evm_typed_data_inspect` has it.
+
+    :raises PayloadError: not well-formed typed data.
+    """
+    details = payloads.evm_typed_data_inspect(typed_data)
+    summary: dict[str, object] = {
+        "from": payloads.evm_address(public_key),
+        "primary_type": details["primary_type"],
+        "encoded_type": details["encoded_type"],
+        "domain": {name: _decimal(value) for name, value in details["domain"].items()},
+        "domain_separator": details["domain_separator"],
+        "message_hash": details["message_hash"],
+    }
+    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary)
+
+
+def _decimal(value: object) -> object:
+    """An integer as text; anything else as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -29,6 +29,7 @@ from cosigner import transport
 from cosigner.cli import inputs
 from cosigner.config import ClientConfig, dump
 from cosigner.errors import HostError
+from cosigner.evm import unsigned_transaction
 from cosigner.store import ShareFile, StoreFile
 from enclave import cms, manifest
 from enclave.keys import WrappedKey
@@ -65,6 +66,8 @@ from threshold import (
 )
 from threshold.payload import (
     bitcoin_address,
+    evm_transaction_inspect,
+    evm_typed_data_inspect,
     psbt_finalize,
     psbt_inspect,
     solana_address,
@@ -473,6 +476,58 @@ def native_psbt_inspect(data: bytes) -> None:
     for entry in psbt_inspect(data, public_key, "mainnet")["inputs"]:
         assert (entry["sighash"] is None) is not entry["ours"]
         assert entry["sighash"] is None or len(entry["sighash"]) == 32
+
+
+def _evm_transactions() -> list[bytes]:
+    to = "0x" + "35" * 20
+    call = {"chainId": 1, "nonce": 9, "gas": 21000, "to": to, "value": 10**18, "data": b"data"}
+    fees = {**call, "maxFeePerGas": 20, "maxPriorityFeePerGas": 10}
+    access = {"accessList": [{"address": to, "storageKeys": [5]}]}
+    authorization = {"chainId": 1, "address": to, "nonce": 1, "yParity": 1, "r": 5, "s": 6}
+    return [
+        unsigned_transaction({**call, "gasPrice": 20}),
+        unsigned_transaction({**call, "gasPrice": 20, **access}),
+        unsigned_transaction({**fees, **access, "to": None}),
+        unsigned_transaction({**fees, "maxFeePerBlobGas": 5, "blobVersionedHashes": [b"\1" * 32]}),
+        unsigned_transaction({**fees, "authorizationList": [authorization]}),
+    ]
+
+
+@target(PayloadError, seeds=_evm_transactions)
+def native_evm_transaction_inspect(data: bytes) -> None:
+    details = evm_transaction_inspect(data)
+    assert len(details["digest"]) == 32
+    assert len(details["data"]) < len(data)
+
+
+def _typed_data() -> list[bytes]:
+    tree = {
+        "types": {
+            "EIP712Domain": [{"name": "name", "type": "string"}, {"name": "chainId", "type": "uint256"}],
+            "Node": [
+                {"name": "amount", "type": "int64"},
+                {"name": "owner", "type": "address"},
+                {"name": "data", "type": "bytes"},
+                {"name": "next", "type": "Node"},
+                {"name": "pairs", "type": "bytes2[2][]"},
+            ],
+        },
+        "primaryType": "Node",
+        "domain": {"name": "fuzz", "chainId": "0x1"},
+        "message": {
+            "amount": -5,
+            "owner": "0x" + "35" * 20,
+            "data": "0x00ff",
+            "next": None,
+            "pairs": [["0x0102", "0xffff"]],
+        },
+    }
+    return [json.dumps(tree).encode()]
+
+
+@target(PayloadError, seeds=_typed_data)
+def native_evm_typed_data_inspect(data: bytes) -> None:
+    assert evm_typed_data_inspect(data) == evm_typed_data_inspect(b" " + data)
 
 
 def _address() -> str:

@@ -44,6 +44,8 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "input-psbt",
         "host-attestation",
         "host-problem",
+        "native-evm-transaction-inspect",
+        "native-evm-typed-data-inspect",
         "native-solana-inspect",
         "native-psbt-inspect",
         "native-psbt-finalize",

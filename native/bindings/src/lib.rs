@@ -8,6 +8,7 @@ mod args;
 mod dkg;
 mod ecdsa;
 mod errors;
+mod evm;
 mod handle;
 mod keys;
 mod payload;
@@ -22,6 +23,11 @@ mod _native {
     use crate::ecdsa::{
         EcdsaClientOt, EcdsaClientSetup, EcdsaEnclaveOt, EcdsaEnclaveSetup, EcdsaPending, derive_public_key,
         ecdsa_begin, ecdsa_respond, ecdsa_setup_begin, ecdsa_setup_respond,
+    };
+    #[pymodule_export]
+    use crate::evm::{
+        evm_address, evm_checksum_address, evm_message_digest, evm_signature_assemble,
+        evm_transaction_assemble, evm_transaction_inspect, evm_typed_data_inspect,
     };
     #[pymodule_export]
     use crate::keys::{KeyShare, SealingKey};

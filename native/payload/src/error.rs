@@ -29,6 +29,34 @@ codes! {
     InvalidPublicKey => "invalid_public_key",
     /// The network's name is not known.
     UnknownNetwork => "unknown_network",
+    /// A transaction or message of more than 131072 bytes.
+    EvmTooLarge => "evm_too_large",
+    /// Not canonical RLP, or not the fields of its transaction type.
+    EvmMalformed => "evm_malformed",
+    /// A transaction type other than legacy, 1, 2, 3 and 4.
+    EvmTypeUnsupported => "evm_type_unsupported",
+    /// A legacy transaction without a chain id (EIP-155), which every chain would accept.
+    EvmNoReplayProtection => "evm_no_replay_protection",
+    /// The transaction has a signature already.
+    EvmAlreadySigned => "evm_already_signed",
+    /// Well formed, but no transaction of this type can be so.
+    EvmInvalid => "evm_invalid",
+    /// A signature has a wrong form, a high s, or is not of the wallet's key.
+    EvmSignatureInvalid => "evm_signature_invalid",
+    /// Typed data of more than 131072 bytes, or nested too deeply.
+    TypedDataTooLarge => "typed_data_too_large",
+    /// Not JSON, or not of the shape of EIP-712.
+    TypedDataMalformed => "typed_data_malformed",
+    /// A type is not defined, not well formed, or defined twice.
+    TypedDataType => "typed_data_type",
+    /// A field that the type has is missing.
+    TypedDataMissingField => "typed_data_missing_field",
+    /// A field that the type does not have is present.
+    TypedDataUnknownField => "typed_data_unknown_field",
+    /// A value is not of its type.
+    TypedDataValue => "typed_data_value",
+    /// The domain's type is not one that every implementation reads in the same way.
+    TypedDataDomain => "typed_data_domain",
     /// With its signatures the transaction would exceed 1232 bytes.
     SolanaTooLarge => "solana_too_large",
     /// Not a legacy or v0 message, or not in its only encoding.

@@ -1,4 +1,4 @@
-//! What is signed, parsed from the transaction itself: Solana messages and Bitcoin PSBTs.
+//! What is signed, parsed from the payload itself: EVM transactions and messages, Solana messages, Bitcoin PSBTs.
 //!
 //! The signer never takes a digest on trust: it computes what the signature covers from the payload, and reports
 //! what the payload does. Everything is bounded before it is parsed, and what was parsed encodes to the same
@@ -10,6 +10,7 @@
 
 pub mod bitcoin;
 mod error;
+pub mod evm;
 pub mod solana;
 
 pub use error::{Code, Error, Result};
