@@ -8,6 +8,9 @@ from typing import Final
 from .envelope.errors import Culprit, ProtocolError
 
 
+ECDSA_SUITE: Final = "ecdsa-secp256k1"  # the one whose sessions need base oblivious transfers
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """A chain that wallets can be made for.
@@ -25,6 +28,7 @@ CHAINS: Final = {
     for chain in (
         Chain("solana", "frost-ed25519", ("",)),
         Chain("bitcoin", "frost-secp256k1-tr", ("mainnet", "testnet", "signet", "regtest")),
+        Chain("ethereum", ECDSA_SUITE, ("",)),
     )
 }
 

@@ -61,28 +61,37 @@ _COUNTER: Final = struct.Struct(">Q")
 
 _Random = Annotated[bytes, Meta(min_length=RANDOM_LENGTH, max_length=RANDOM_LENGTH)]
 _PublicKey = Annotated[bytes, Meta(min_length=CHANNEL_KEY_LENGTH, max_length=CHANNEL_KEY_LENGTH)]
+_Setup = Annotated[bytes, Meta(min_length=1, max_length=16384)]  # exact lengths: docs/spec/ecdsa.md
 EnvironmentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
 
 
-class ClientHello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the client seals to the channel key. ``repr`` shows no secret."""
+class ClientHello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the client seals to the channel key. ``repr`` shows no secret.
+
+    :ivar ecdsa_setup: the client's base oblivious transfers; present when the session is to sign ``ecdsa-secp256k1``.
+    """
 
     version: Annotated[int, Meta(ge=1, le=1)]
     environment: EnvironmentId
     client_key: _PublicKey
     client_random: _Random
+    ecdsa_setup: _Setup | None = None
 
     def __repr__(self) -> str:
         return f"<ClientHello {self.environment}>"
 
 
-class EnclaveHello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the enclave seals to the client's ephemeral key. ``repr`` shows no secret."""
+class EnclaveHello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the enclave seals to the client's ephemeral key. ``repr`` shows no secret.
+
+    :ivar ecdsa_answer: the enclave's answer to the client's base oblivious transfers; present when those were.
+    """
 
     version: Annotated[int, Meta(ge=1, le=1)]
     session_id: Annotated[bytes, Meta(min_length=SESSION_ID_LENGTH, max_length=SESSION_ID_LENGTH)]
     enclave_random: _Random
     lifetime: Annotated[int, Meta(ge=1, le=86400)]  # seconds until the enclave forgets the session
+    ecdsa_answer: _Setup | None = None
 
     def __repr__(self) -> str:
         return f"<EnclaveHello {self.session_id.hex()}>"
@@ -133,9 +142,11 @@ class ClientHandshake(_NotCopied):
 
     :param channel_key: 1,216 bytes whose hash a verified attestation document carries.
     :param environment: the environment to work in.
+    :param ecdsa_setup: base oblivious transfers to send along (:func:`threshold.ecdsa.ecdsa_setup_begin`).
+    :ivar ecdsa_answer: once finished, the enclave's answer to them.
     """
 
-    def __init__(self, channel_key: bytes, environment: str) -> None:
+    def __init__(self, channel_key: bytes, environment: str, ecdsa_setup: bytes | None = None) -> None:
         if len(channel_key) != CHANNEL_KEY_LENGTH:
             raise _hello_rejected(Culprit.ENCLAVE)
         self._ephemeral: _KeyPair | None = _KeyPair()
@@ -147,8 +158,11 @@ class ClientHandshake(_NotCopied):
                 environment=environment,
                 client_key=self._ephemeral.public_bytes,
                 client_random=self._random,
+                ecdsa_setup=ecdsa_setup,
             )
         )
+        self._asked_for_ecdsa = ecdsa_setup is not None
+        self.ecdsa_answer: bytes | None = None
         try:
             sealed = _SUITE.encrypt(plaintext, _public_key(channel_key), info=_LABEL_HELLO + self._key_hash)
         except ValueError:
@@ -182,6 +196,9 @@ class ClientHandshake(_NotCopied):
         )
         if not hmac.compare_digest(secrets.confirmation, confirmation):
             raise _hello_rejected(Culprit.HOST)
+        if (hello.ecdsa_answer is not None) != self._asked_for_ecdsa:
+            raise _hello_rejected(Culprit.ENCLAVE)
+        self.ecdsa_answer = hello.ecdsa_answer
         return secrets.channel(hello.session_id, hello.lifetime, client=True)
 
 
@@ -220,18 +237,28 @@ class ReceivedHello(_NotCopied):
         self._raw = raw
         self._payload = payload
         self.environment: Final = payload.environment
+        self.ecdsa_setup: Final = payload.ecdsa_setup
 
-    def answer(self, session_id: bytes, lifetime: int) -> tuple[Channel, bytes]:
+    def answer(
+        self, session_id: bytes, lifetime: int, ecdsa_answer: bytes | None = None
+    ) -> tuple[Channel, bytes]:
         """Make the session.
 
         :param session_id: 16 random bytes.
         :param lifetime: seconds after which the session will be forgotten.
+        :param ecdsa_answer: the answer to ``ecdsa_setup``, when there was one.
         :returns: the enclave's end of the channel and the enclave hello to send.
         :raises ProtocolError: ``hello_rejected`` when the client's ephemeral key is not valid.
         """
         enclave_random = os.urandom(RANDOM_LENGTH)
         plaintext = cbor.encode(
-            EnclaveHello(version=1, session_id=session_id, enclave_random=enclave_random, lifetime=lifetime)
+            EnclaveHello(
+                version=1,
+                session_id=session_id,
+                enclave_random=enclave_random,
+                lifetime=lifetime,
+                ecdsa_answer=ecdsa_answer,
+            )
         )
         try:
             sealed = _SUITE.encrypt(

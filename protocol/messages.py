@@ -11,6 +11,7 @@ from .envelope.messages import Done, Epoch, Fault, Message
 
 MAX_ENTRIES: Final = 256  # signatures made by one request (inputs of one PSBT)
 MAX_PAYLOAD: Final = 512 << 10
+MAX_EVM: Final = 128 << 10
 
 WalletId = Annotated[
     str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
@@ -24,6 +25,7 @@ PartyId = Annotated[int, Meta(ge=1, le=255)]
 CeremonyBytes = Annotated[bytes, Meta(min_length=1, max_length=16384)]
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=33)]
+Path = Annotated[list[Annotated[int, Meta(ge=0, lt=1 << 31)]], Meta(max_length=16)]
 Commitment = Annotated[bytes, Meta(min_length=1, max_length=128)]
 SignatureShare = Annotated[bytes, Meta(min_length=1, max_length=64)]
 
@@ -111,7 +113,42 @@ class PsbtPayload(Message, frozen=True, tag="psbt"):
         return self.psbt
 
 
+class EvmTransactionPayload(Message, frozen=True, tag="evm_transaction"):
+    """An unsigned EVM transaction of types 0 (EIP-155), 1, 2, 3 or 4: exactly what is hashed for the signature."""
+
+    transaction: Annotated[bytes, Meta(min_length=1, max_length=MAX_EVM)]
+
+    @property
+    def content(self) -> bytes:
+        """The payload's bytes."""
+        return self.transaction
+
+
+class EvmMessagePayload(Message, frozen=True, tag="evm_message"):
+    """A message (EIP-191): of version ``E`` (``personal_sign``), or of version 0 where ``validator`` is an address."""
+
+    message: Annotated[bytes, Meta(max_length=MAX_EVM)]
+    validator: Annotated[bytes, Meta(min_length=20, max_length=20)] | None
+
+    @property
+    def content(self) -> bytes:
+        """The payload's bytes."""
+        return self.message
+
+
+class EvmTypedDataPayload(Message, frozen=True, tag="evm_typed_data"):
+    """Typed data (EIP-712) as ``eth_signTypedData_v4`` takes it, JSON."""
+
+    typed_data: Annotated[bytes, Meta(min_length=1, max_length=MAX_EVM)]
+
+    @property
+    def content(self) -> bytes:
+        """The payload's bytes."""
+        return self.typed_data
+
+
 Payload = SolanaPayload | PsbtPayload
+EvmPayload = EvmTransactionPayload | EvmMessagePayload | EvmTypedDataPayload
 
 
 class Sign(Message, frozen=True, tag="sign"):
@@ -140,12 +177,39 @@ class Signed(Message, frozen=True, tag="signed"):
     summary: dict[str, object]
 
 
+class SignEcdsa(Message, frozen=True, tag="sign_ecdsa"):
+    """Ask for the enclave's part of an ECDSA signature (``docs/spec/ecdsa.md``).
+
+    :ivar path: unhardened BIP-32 path below the wallet's key; empty for the wallet's own key.
+    :ivar message1: the client's first and only message, 15,515 bytes.
+    """
+
+    wallet_id: WalletId
+    epoch: Epoch
+    payload: EvmPayload
+    path: Path
+    message1: Annotated[bytes, Meta(min_length=1, max_length=32768)]
+
+
+class EcdsaSigned(Message, frozen=True, tag="ecdsa_signed"):
+    """The enclave's part, and what it understood of the payload.
+
+    :ivar message2: 66,851 bytes.
+    :ivar digest: what is signed, as the enclave computed it.
+    :ivar summary: for people and for policy; JSON-like.
+    """
+
+    message2: Annotated[bytes, Meta(min_length=1, max_length=131072)]
+    digest: Hash
+    summary: dict[str, object]
+
+
 class Close(Message, frozen=True, tag="close"):
     """Forget this session."""
 
 
-Request = BeginDkg | FinishDkg | GetWallet | Sign | Close
-Reply = DkgBegun | WalletReply | Signed | Done | Fault
+Request = BeginDkg | FinishDkg | GetWallet | Sign | SignEcdsa | Close
+Reply = DkgBegun | WalletReply | Signed | EcdsaSigned | Done | Fault
 
 
 class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -34,20 +34,29 @@ class SigningTask:
     summary: dict[str, object]
 
 
-def signing_task(kind: str, content: bytes, *, chain: str, public_key: bytes, network: str) -> SigningTask:
+def signing_task(
+    kind: str, content: bytes, *, chain: str, public_key: bytes, network: str, validator: bytes | None = None
+) -> SigningTask:
     """What a payload asks of a wallet.
 
-    :param kind: ``solana_message`` or ``psbt``.
-    :param chain: the wallet's chain, ``solana`` or ``bitcoin``.
-    :param public_key: the wallet's group public key.
-    :param network: the wallet's network, empty for Solana.
-    :raises PayloadError: ``payload_wrong_chain``, or as :func:`solana_task` and :func:`psbt_task`.
+    :param kind: ``solana_message``, ``psbt``, ``evm_transaction``, ``evm_message`` or ``evm_typed_data``.
+    :param chain: the wallet's chain, ``solana``, ``bitcoin`` or ``ethereum``.
+    :param public_key: the key that signs: the wallet's group public key, or one derived from it.
+    :param network: the wallet's network, empty where its chain has none.
+    :param validator: for ``evm_message`` of version 0, the validator's address, 20 bytes.
+    :raises PayloadError: ``payload_wrong_chain``, or as the functions below.
     """
     match kind, chain:
         case "solana_message", "solana":
             return solana_task(content, public_key)
         case "psbt", "bitcoin":
             return psbt_task(content, public_key, network)
+        case "evm_transaction", "ethereum":
+            return evm_transaction_task(content, public_key)
+        case "evm_message", "ethereum":
+            return evm_message_task(content, public_key, validator)
+        case "evm_typed_data", "ethereum":
+            return evm_typed_data_task(content, public_key)
         case _:
             raise PayloadError(
                 "payload_wrong_chain", f"This is a wallet for {chain}; it cannot sign such a payload."
