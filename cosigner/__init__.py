@@ -7,7 +7,7 @@
 ...     signed = client.sign_solana(wallet.wallet_id, message)
 """
 
-from .client import AsyncClient, BitcoinSignature, SolanaSignature, Wallet
+from .client import AsyncClient, BitcoinSignature, EthereumSignature, SolanaSignature, Wallet
 from .config import ClientConfig
 from .errors import (
     AttestationRefused,
@@ -30,6 +30,7 @@ __all__ = [
     "ClientConfig",
     "CosignerError",
     "EnclaveRefused",
+    "EthereumSignature",
     "HostError",
     "PayloadError",
     "ProtocolError",

@@ -6,21 +6,43 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from protocol.messages import GetWallet, PsbtPayload, SolanaPayload, WalletInfo, WalletReply
-from threshold.payload import bitcoin_address, psbt_finalize, solana_address, solana_assemble
+from protocol.messages import (
+    EvmMessagePayload,
+    EvmPayload,
+    EvmTransactionPayload,
+    EvmTypedDataPayload,
+    GetWallet,
+    PsbtPayload,
+    SolanaPayload,
+    WalletInfo,
+    WalletReply,
+)
+from threshold import derive_public_key
+from threshold.payload import (
+    bitcoin_address,
+    evm_address,
+    evm_signature_assemble,
+    evm_transaction_assemble,
+    psbt_finalize,
+    solana_address,
+    solana_assemble,
+)
 
-from . import keygen, signing
+from . import evm, keygen, signing
 from .errors import StoreError
+from .evm import EvmMessage, EvmTransaction, EvmTypedData
 from .session import SessionKeeper
 from .transport import Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from attestation import VerifiedAttestation
     from threshold import KeyShare
 
     from .config import ClientConfig
+    from .evm import AsyncCosignerAccount
     from .session import Session
     from .store import ShareStore, StoredWallet
     from .transport import Traffic
@@ -45,20 +67,26 @@ class Wallet:
     @classmethod
     def of(cls, info: WalletInfo) -> Wallet:
         """The public facts of ``info``, with the address worked out."""
-        address = (
-            solana_address(info.public_key)
-            if info.chain == "solana"
-            else bitcoin_address(info.public_key, info.network)
-        )
         return cls(
             wallet_id=info.wallet_id,
             chain=info.chain,
             network=info.network,
             suite=info.suite,
-            address=address,
+            address=address_of(info.chain, info.network, info.public_key),
             public_key=info.public_key,
             epoch=info.epoch,
         )
+
+
+def address_of(chain: str, network: str, public_key: bytes) -> str:
+    """The address of a public key, as its chain writes it."""
+    match chain:
+        case "solana":
+            return solana_address(public_key)
+        case "bitcoin":
+            return bitcoin_address(public_key, network)
+        case _:
+            return evm_address(public_key)
 
 
 @dataclass(frozen=True)
@@ -79,6 +107,27 @@ class BitcoinSignature:
     signatures: dict[int, bytes]
     sighashes: dict[int, bytes]
     transaction: bytes | None
+    summary: dict[str, object]
+
+
+@dataclass(frozen=True)
+class EthereumSignature:
+    """A signature over an EVM payload.
+
+    :ivar digest: the 32 bytes that were signed.
+    :ivar signature: r, s and 27 or 28: 65 bytes.
+    :ivar recovery_id: 0 or 1.
+    :ivar public_key: the key that signed, 33 bytes.
+    :ivar transaction: the raw signed transaction; ``None`` for messages and typed data.
+    :ivar transaction_hash: its hash.
+    """
+
+    digest: bytes
+    signature: bytes
+    recovery_id: int
+    public_key: bytes
+    transaction: bytes | None
+    transaction_hash: bytes | None
     summary: dict[str, object]
 
 
@@ -120,18 +169,30 @@ class AsyncClient:
         """
         return (await self._keeper.enclave(fresh=True)).attestation
 
-    async def open(self) -> None:
-        """Open the session now rather than at the first use."""
+    async def derived_address(self, wallet_id: str, path: Sequence[int]) -> str:
+        """The address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet.
+
+        :raises ThresholdError: ``invalid_path``, ``invalid_public_key`` (a Solana wallet has no such addresses).
+        """
+        share, wallet = await self._load(wallet_id)
+        key = derive_public_key(wallet.public_key, share.chain_code, list(path))
+        return address_of(wallet.chain, wallet.network, key)
+
+    async def open(self, *, ecdsa: bool = False) -> None:
+        """Open the session now rather than at the first use.
+
+        :param ecdsa: with what ECDSA signatures need; a session that is there but lacks it is replaced.
+        """
 
         async def nothing(_: Session) -> None:
             return None
 
-        await self._keeper.run(nothing)
+        await self._keeper.run(nothing, ecdsa=ecdsa)
 
     async def create_wallet(self, chain: str, network: str | None = None) -> Wallet:
         """Create a 2-of-2 wallet by distributed key generation.
 
-        :param chain: ``solana`` or ``bitcoin``.
+        :param chain: ``solana``, ``bitcoin`` or ``ethereum`` (all EVM chains).
         :param network: for Bitcoin ``mainnet`` (default), ``testnet``, ``signet`` or ``regtest``.
         :raises CosignerError: see :func:`cosigner.keygen.create`.
         """
@@ -182,14 +243,17 @@ class AsyncClient:
             summary=done.task.summary,
         )
 
-    async def sign_bitcoin(self, wallet_id: str, psbt: bytes) -> BitcoinSignature:
+    async def sign_bitcoin(
+        self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = ()
+    ) -> BitcoinSignature:
         """Sign every input of a PSBT that spends this wallet's Taproot key path.
 
         :param psbt: binary PSBT of version 0.
+        :param path: unhardened BIP-32 path below the wallet's key, such as ``(0, 5)``.
         :raises PayloadError: malformed, or no input belongs to this wallet.
         """
         share, wallet = await self._load(wallet_id)
-        done = await signing.cosign(self._keeper, share, wallet, PsbtPayload(psbt))
+        done = await signing.cosign(self._keeper, share, wallet, PsbtPayload(psbt), path)
         signatures = dict(zip(done.task.inputs, done.signatures, strict=True))
         finished = psbt_finalize(psbt, signatures)
         return BitcoinSignature(
@@ -197,6 +261,72 @@ class AsyncClient:
             signatures=signatures,
             sighashes=dict(zip(done.task.inputs, done.task.digests, strict=True)),
             transaction=finished["transaction"],
+            summary=done.task.summary,
+        )
+
+    async def sign_evm_transaction(
+        self, wallet_id: str, unsigned: bytes, *, path: Sequence[int] = ()
+    ) -> EthereumSignature:
+        """Sign an EVM transaction of types 0 (EIP-155), 1, 2, 3 or 4.
+
+        :param unsigned: what is hashed for the signature; :func:`cosigner.evm.unsigned_transaction` makes it of a dictionary.
+        :param path: unhardened BIP-32 path below the wallet's key, such as ``(0, 5)``.
+        :raises PayloadError: malformed; it says what and where.
+        """
+        return await self._sign_evm(wallet_id, EvmTransactionPayload(unsigned), path)
+
+    async def sign_evm_message(
+        self, wallet_id: str, message: bytes, *, validator: bytes | None = None, path: Sequence[int] = ()
+    ) -> EthereumSignature:
+        """Sign a message (EIP-191): ``personal_sign``, or version 0 for a ``validator`` of 20 bytes."""
+        return await self._sign_evm(wallet_id, EvmMessagePayload(message, validator), path)
+
+    async def sign_evm_typed_data(
+        self, wallet_id: str, typed_data: bytes, *, path: Sequence[int] = ()
+    ) -> EthereumSignature:
+        """Sign typed data (EIP-712), JSON as ``eth_signTypedData_v4`` takes it.
+
+        :raises PayloadError: malformed; it says what and where.
+        """
+        return await self._sign_evm(wallet_id, EvmTypedDataPayload(typed_data), path)
+
+    async def evm_account(self, wallet_id: str, *, path: Sequence[int] = ()) -> AsyncCosignerAccount:
+        """An account for ``eth_account`` and ``web3.py`` users; needs the extra ``cosigner[evm]``.
+
+        :raises StoreError: see :meth:`cosigner.store.ShareStore.load`.
+        """
+        sign, public_key = await self.evm_signer(wallet_id, path=path)
+        return evm.AsyncCosignerAccount(sign, public_key)
+
+    async def evm_signer(
+        self, wallet_id: str, *, path: Sequence[int] = ()
+    ) -> tuple[evm.AsyncEvmSigner, bytes]:
+        """What an account needs: a coroutine that signs payloads, and the key it signs with (33 bytes)."""
+        share, wallet = await self._load(wallet_id)
+        public_key = derive_public_key(wallet.public_key, share.chain_code, list(path))
+
+        async def sign(payload: evm.EvmPayload, /) -> evm.EvmSignature:
+            signed = await self._sign_evm(wallet_id, _evm_payload(payload), path)
+            r, s = signed.signature[:32], signed.signature[32:64]
+            return evm.EvmSignature(int.from_bytes(r, "big"), int.from_bytes(s, "big"), signed.recovery_id)
+
+        return sign, public_key
+
+    async def _sign_evm(self, wallet_id: str, payload: EvmPayload, path: Sequence[int]) -> EthereumSignature:
+        share, wallet = await self._load(wallet_id)
+        done = await signing.cosign_ecdsa(self._keeper, share, wallet, payload, path)
+        (digest,) = done.task.digests
+        signature, recovery_id, key = done.signature, done.recovery_id, done.public_key
+        assembled = None
+        if isinstance(payload, EvmTransactionPayload):
+            assembled = evm_transaction_assemble(payload.transaction, signature, recovery_id, key)
+        return EthereumSignature(
+            digest=digest,
+            signature=evm_signature_assemble(digest, signature, recovery_id, key),
+            recovery_id=recovery_id,
+            public_key=key,
+            transaction=assembled["raw"] if assembled else None,
+            transaction_hash=assembled["hash"] if assembled else None,
             summary=done.task.summary,
         )
 
@@ -217,3 +347,14 @@ class AsyncClient:
         if self._store is None:
             raise StoreError("store_locked", "This client was made without a share store.")
         return self._store
+
+
+def _evm_payload(payload: evm.EvmPayload) -> EvmPayload:
+    """What an account hands over, as it travels."""
+    match payload:
+        case EvmTransaction(unsigned=unsigned):
+            return EvmTransactionPayload(unsigned)
+        case EvmMessage(message=message, validator=validator):
+            return EvmMessagePayload(message, validator)
+        case EvmTypedData(typed_data=typed_data):
+            return EvmTypedDataPayload(typed_data)

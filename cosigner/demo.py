@@ -1,6 +1,6 @@
 """``cosigner demo``: the whole way once, against a mock stack of its own, checked by libraries that this project did not write.
 
-The transactions are built, and the signatures checked, by ``solders`` (Solana), ``embit`` and ``coincurve`` (Bitcoin), which are
+The transactions are built, and the signatures checked, by ``solders`` (Solana), ``embit`` and ``coincurve`` (Bitcoin) and ``eth_account`` (Ethereum), which are
 installed with the development requirements only.
 """
 
@@ -54,7 +54,7 @@ async def _tour(client: AsyncClient, step: Step) -> dict[str, Any]:
     with step("Verifying the enclave's attestation"):
         verified = await client.attest()
     wallets, signatures = [], []
-    for chain, demonstrate in (("solana", _solana), ("bitcoin", _bitcoin)):
+    for chain, demonstrate in (("solana", _solana), ("bitcoin", _bitcoin), ("ethereum", _ethereum)):
         with step(f"Creating a {chain} wallet"):
             wallet = await client.create_wallet(chain)
         wallets.append(wallet)
@@ -158,6 +158,46 @@ async def _bitcoin(client: AsyncClient, wallet: Wallet) -> dict[str, Any]:
         signature=signature,
         public_key=output_key,
         verified_by=f"coincurve {version('coincurve')}, embit {version('embit')}",
+        elapsed=elapsed,
+        traffic=client.traffic.since(before),
+    )
+
+
+async def _ethereum(client: AsyncClient, wallet: Wallet) -> dict[str, Any]:
+    """Send a type-2 transaction; the sender is recovered from it by eth_account."""
+    from eth_account import Account
+    from eth_account.typed_transactions.typed_transaction import TypedTransaction
+
+    from .evm import unsigned_transaction
+
+    transaction = {
+        "type": 2,
+        "chainId": 11155111,  # Sepolia
+        "nonce": 0,
+        "to": "0x000000000000000000000000000000000000dEaD",
+        "value": 10**15,
+        "gas": 21_000,
+        "maxFeePerGas": 30 * 10**9,
+        "maxPriorityFeePerGas": 10**9,
+        "data": "0x",
+    }
+    payload = unsigned_transaction(transaction)
+    digest = bytes(TypedTransaction.from_dict(transaction).hash())
+    await client.open(ecdsa=True)  # the signature's figures are then its own
+    before, started = client.traffic.copy(), time.perf_counter()
+    signed = await client.sign_evm_transaction(wallet.wallet_id, payload)
+    elapsed = time.perf_counter() - started
+    if signed.transaction is None or signed.digest != digest:
+        raise _check_failed("eth_account", "it hashes the transaction to something else")
+    if Account.recover_transaction(signed.transaction) != wallet.address:
+        raise _check_failed("eth_account", "the sender recovered from the transaction is not the wallet")
+    return _entry(
+        wallet,
+        payload=payload,
+        signed_bytes=digest,
+        signature=signed.signature,
+        public_key=signed.public_key,
+        verified_by=f"eth_account {version('eth-account')}",
         elapsed=elapsed,
         traffic=client.traffic.since(before),
     )

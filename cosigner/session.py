@@ -19,6 +19,7 @@ from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
 from protocol.envelope.messages import Done, Fault
 from protocol.messages import Answer, Call, Close
+from threshold import ecdsa_setup_begin
 
 from .errors import AttestationRefused, EnclaveRefused, HostError
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from attestation import TrustPolicy, VerifiedAttestation
     from protocol.channel import Channel
     from protocol.messages import Reply, Request
+    from threshold import EcdsaClientOt
 
     from .transport import Transport
 
@@ -97,7 +99,13 @@ async def attest(transport: Transport, policy: TrustPolicy) -> AttestedEnclave:
 class Session:
     """An open channel. Calls are sent one after another: records have a strict order."""
 
-    def __init__(self, transport: Transport, channel: Channel, enclave: AttestedEnclave) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        channel: Channel,
+        enclave: AttestedEnclave,
+        ecdsa: EcdsaClientOt | None = None,
+    ) -> None:
         self._transport = transport
         self._channel = channel
         self._lock = asyncio.Lock()
@@ -105,21 +113,33 @@ class Session:
         self._lost = False
         self.enclave = enclave
         self.transcript: Final = channel.transcript
+        self.ecdsa: Final = ecdsa
 
     @classmethod
-    async def open(cls, transport: Transport, enclave: AttestedEnclave, environment: str) -> Session:
+    async def open(
+        cls, transport: Transport, enclave: AttestedEnclave, environment: str, *, ecdsa: bool = False
+    ) -> Session:
         """Handshake with a verified enclave.
 
+        :param ecdsa: exchange the base oblivious transfers as well, without another round trip.
         :raises CosignerError: ``hello_rejected``, ``channel_key_unknown``, ``environment_unknown``, or a failure of the host.
+        :raises ThresholdError: the enclave's base oblivious transfers are not valid.
         """
-        handshake = ClientHandshake(enclave.channel_key, environment)
+        setup, offer = ecdsa_setup_begin() if ecdsa else (None, None)
+        handshake = ClientHandshake(enclave.channel_key, environment, offer)
         answer = await transport.open_session(handshake.hello)
-        return cls(transport, handshake.finish(answer), enclave)
+        channel = handshake.finish(answer)
+        transfers = None
+        if setup is not None and handshake.ecdsa_answer is not None:
+            transfers = setup.finish(handshake.ecdsa_answer, channel.transcript)
+        return cls(transport, channel, enclave, transfers)
 
     @property
     def usable(self) -> bool:
         """Whether another call may be made."""
-        return not self._lost and time.monotonic() < self._deadline
+        return (
+            not self._lost and time.monotonic() < self._deadline and (self.ecdsa is None or self.ecdsa.alive)
+        )
 
     async def call(self, request: Request, kind: type[T]) -> T:
         """Send a request; return its reply, which must be of type ``kind``.
@@ -165,6 +185,7 @@ class SessionKeeper:
         self._enclave: AttestedEnclave | None = None
         self._verified_at = float("-inf")
         self._session: Session | None = None
+        self._ecdsa = False
         self._opening = asyncio.Lock()
 
     async def enclave(self, *, fresh: bool = False) -> AttestedEnclave:
@@ -175,27 +196,35 @@ class SessionKeeper:
             self._verified_at = now
         return self._enclave
 
-    async def session(self) -> Session:
-        """The open session, opened now if need be."""
-        async with self._opening:
-            if self._session is None or not self._session.usable:
-                self._session = await Session.open(self._transport, await self.enclave(), self._environment)
-            return self._session
+    async def session(self, *, ecdsa: bool = False) -> Session:
+        """The open session, opened now if need be.
 
-    async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
+        :param ecdsa: it must have oblivious transfers; every later session has them then, too.
+        """
+        async with self._opening:
+            self._ecdsa = self._ecdsa or ecdsa
+            session = self._session
+            if session is None or not session.usable or (self._ecdsa and session.ecdsa is None):
+                session = await Session.open(
+                    self._transport, await self.enclave(), self._environment, ecdsa=self._ecdsa
+                )
+                self._session = session
+            return session
+
+    async def run(self, operation: Callable[[Session], Awaitable[T]], *, ecdsa: bool = False) -> T:
         """Run ``operation`` in a session; once more in a new one if the session was lost on the way.
 
         The operation must build its one-shot states inside, so that a second run uses none of the first.
         """
         try:
-            return await operation(await self.session())
+            return await operation(await self.session(ecdsa=ecdsa))
         except EnclaveRefused:
             raise
         except CosignerError as error:
             if error.code not in _REOPEN:
                 raise
         self.forget()
-        return await operation(await self.session())
+        return await operation(await self.session(ecdsa=ecdsa))
 
     async def close(self) -> None:
         """Tell the enclave that the session is no longer needed; whether it hears that does not matter."""

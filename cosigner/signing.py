@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.messages import ENCLAVE_PARTY, Sign, Signed
-from threshold import frost_begin
+from protocol.messages import ENCLAVE_PARTY, EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
+from threshold import derive_public_key, ecdsa_begin, frost_begin
 from threshold.tasks import SigningTask, signing_task
 
 if TYPE_CHECKING:
-    from protocol.messages import Payload, WalletInfo
+    from collections.abc import Sequence
+
+    from protocol.messages import EvmPayload, Payload, WalletInfo
     from threshold import KeyShare
 
     from .session import Session, SessionKeeper
@@ -28,36 +30,112 @@ class CoSigned:
     signatures: list[bytes]
 
 
-async def cosign(keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, payload: Payload) -> CoSigned:
-    """Sign ``payload`` together with the enclave.
+async def cosign(
+    keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, payload: Payload, path: Sequence[int] = ()
+) -> CoSigned:
+    """Sign ``payload`` together with the enclave, by FROST.
 
+    :param path: unhardened BIP-32 path below the wallet's key; only for ``frost-secp256k1-tr``.
     :raises PayloadError: the payload is not well formed, or asks for nothing of this wallet.
     :raises CosignerError: the enclave or the host refused; ``digest_mismatch`` when the enclave understood another thing.
-    :raises ThresholdError: the enclave's answer does not make a signature; it names the enclave.
+    :raises ThresholdError: the enclave's answer does not make a signature; it names the enclave. ``invalid_path``, ``wrong_suite``.
     """
+    if path:
+        share = share.derive(list(path))
     task = signing_task(
         payload.kind,
         payload.content,
         chain=wallet.chain,
-        public_key=wallet.public_key,
+        public_key=share.group_public_key,
         network=wallet.network,
     )
 
     async def ceremony(session: Session) -> list[bytes]:
         nonces, commitments = frost_begin(share, len(task.digests))
         signed = await session.call(
-            Sign(wallet_id=wallet.wallet_id, epoch=wallet.epoch, payload=payload, commitments=commitments),
+            Sign(
+                wallet_id=wallet.wallet_id,
+                epoch=wallet.epoch,
+                payload=payload,
+                path=list(path),
+                commitments=commitments,
+            ),
             Signed,
         )
         if signed.digests != task.digests:
-            raise CosignerError(
-                "digest_mismatch",
-                "The enclave would sign something else than this payload; nothing was signed.",
-                culprit=Culprit.ENCLAVE,
-            )
+            raise _digest_mismatch()
         # finish verifies every signature under the wallet's key before it returns it
         return nonces.finish(
             share, task.digests, {ENCLAVE_PARTY: (signed.commitments, signed.shares)}, task.tweaks
         )
 
     return CoSigned(task, await keeper.run(ceremony))
+
+
+@dataclass(frozen=True)
+class EcdsaCoSigned:
+    """An ECDSA signature over one payload, verified.
+
+    :ivar signature: r and s, 32 bytes each, s in the lower half.
+    :ivar recovery_id: 0 to 3.
+    :ivar public_key: the key that signed, 33 bytes: the wallet's, or the one at the path.
+    """
+
+    task: SigningTask
+    signature: bytes
+    recovery_id: int
+    public_key: bytes
+
+
+async def cosign_ecdsa(
+    keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, payload: EvmPayload, path: Sequence[int] = ()
+) -> EcdsaCoSigned:
+    """Sign ``payload`` together with the enclave, by DKLs19 (``docs/spec/ecdsa.md``).
+
+    :param path: unhardened BIP-32 path below the wallet's key.
+    :raises PayloadError: the payload is not well formed.
+    :raises CosignerError: the enclave or the host refused; ``digest_mismatch`` when the enclave understood another thing.
+    :raises ThresholdError: the enclave's answer is wrong; it names the enclave, and the session is not used again.
+    """
+    public_key = derive_public_key(wallet.public_key, share.chain_code, list(path))
+    task = signing_task(
+        payload.kind,
+        payload.content,
+        chain=wallet.chain,
+        public_key=public_key,
+        network=wallet.network,
+        validator=validator_of(payload),
+    )
+    (digest,) = task.digests
+
+    async def ceremony(session: Session) -> tuple[bytes, int]:
+        if session.ecdsa is None:
+            raise CosignerError(
+                "ecdsa_not_set_up", "This session has no oblivious transfers.", culprit=Culprit.CLIENT
+            )
+        pending, message1 = ecdsa_begin(share, session.ecdsa, digest, list(path), ENCLAVE_PARTY)
+        signed = await session.call(
+            SignEcdsa(
+                wallet_id=wallet.wallet_id,
+                epoch=wallet.epoch,
+                payload=payload,
+                path=list(path),
+                message1=message1,
+            ),
+            EcdsaSigned,
+        )
+        if signed.digest != digest:
+            raise _digest_mismatch()
+        signature, recovery_id, _ = pending.finish(signed.message2)
+        return signature, recovery_id
+
+    signature, recovery_id = await keeper.run(ceremony, ecdsa=True)
+    return EcdsaCoSigned(task, signature, recovery_id, public_key)
+
+
+def _digest_mismatch() -> CosignerError:
+    return CosignerError(
+        "digest_mismatch",
+        "The enclave would sign something else than this payload; nothing was signed.",
+        culprit=Culprit.ENCLAVE,
+    )

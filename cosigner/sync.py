@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from . import evm
 from .client import AsyncClient
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from attestation import VerifiedAttestation
 
-    from .client import BitcoinSignature, SolanaSignature, Wallet
+    from .client import BitcoinSignature, EthereumSignature, SolanaSignature, Wallet
     from .config import ClientConfig
+    from .evm import CosignerAccount, EvmPayload, EvmSignature
     from .store import ShareStore
 
 
@@ -57,5 +60,37 @@ class Client:
             self._client.sign_solana(wallet_id, message, other_signatures=other_signatures)
         )
 
-    def sign_bitcoin(self, wallet_id: str, psbt: bytes) -> BitcoinSignature:
-        return self._runner.run(self._client.sign_bitcoin(wallet_id, psbt))
+    def sign_bitcoin(self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = ()) -> BitcoinSignature:
+        return self._runner.run(self._client.sign_bitcoin(wallet_id, psbt, path=path))
+
+    def sign_evm_transaction(
+        self, wallet_id: str, unsigned: bytes, *, path: Sequence[int] = ()
+    ) -> EthereumSignature:
+        return self._runner.run(self._client.sign_evm_transaction(wallet_id, unsigned, path=path))
+
+    def sign_evm_message(
+        self, wallet_id: str, message: bytes, *, validator: bytes | None = None, path: Sequence[int] = ()
+    ) -> EthereumSignature:
+        return self._runner.run(
+            self._client.sign_evm_message(wallet_id, message, validator=validator, path=path)
+        )
+
+    def sign_evm_typed_data(
+        self, wallet_id: str, typed_data: bytes, *, path: Sequence[int] = ()
+    ) -> EthereumSignature:
+        return self._runner.run(self._client.sign_evm_typed_data(wallet_id, typed_data, path=path))
+
+    def derived_address(self, wallet_id: str, path: Sequence[int]) -> str:
+        return self._runner.run(self._client.derived_address(wallet_id, path))
+
+    def evm_account(self, wallet_id: str, *, path: Sequence[int] = ()) -> CosignerAccount:
+        """As :meth:`AsyncClient.evm_account`, with the methods of ``eth_account``'s ``LocalAccount``."""
+        sign_async, public_key = self._runner.run(self._client.evm_signer(wallet_id, path=path))
+
+        async def signed(payload: EvmPayload) -> EvmSignature:
+            return await sign_async(payload)
+
+        def sign(payload: EvmPayload, /) -> EvmSignature:
+            return self._runner.run(signed(payload))
+
+        return evm.CosignerAccount(sign, public_key)

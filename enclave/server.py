@@ -11,6 +11,7 @@ from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reac
 from protocol.envelope.messages import (
     Attest,
     Done,
+    Fault,
     LinkReply,
     LinkReplyFrame,
     LinkRequest,
@@ -24,9 +25,24 @@ from protocol.envelope.messages import (
     StatusReply,
     UpdateCredentials,
 )
-from protocol.messages import Answer, BeginDkg, Call, Close, FinishDkg, GetWallet, Reply, Request, Sign
+from protocol.messages import (
+    Answer,
+    BeginDkg,
+    Call,
+    Close,
+    FinishDkg,
+    GetWallet,
+    Reply,
+    Request,
+    Sign,
+    SignEcdsa,
+)
+from threshold import ThresholdError, ecdsa_setup_respond
 
 from . import faults, log, signing, wallets
+from .burns import Burns
+from .sessions import session_gone
+from .work import compute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +73,15 @@ class Server:
         self._sessions = sessions
         self._credentials = credentials
         self._vaults = vaults
-        self._counters = {"records": 0, "refused": 0, "sessions_opened": 0, "wallets_created": 0, "signed": 0}
+        self._counters = {
+            "records": 0,
+            "refused": 0,
+            "sessions_opened": 0,
+            "wallets_created": 0,
+            "signed": 0,
+            "burned": 0,
+        }
+        self._burns = Burns()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one host connection until it ends. A frame that does not parse ends it: the stream cannot be trusted to be in step."""
@@ -110,7 +134,7 @@ class Server:
             case Attest(nonce=nonce):
                 return await self._identity.attest(nonce)
             case OpenSession(hello=hello):
-                return self._open_session(hello)
+                return await self._open_session(hello)
             case Provision(manifest=manifest, credentials=credentials):
                 self._credentials.update(credentials)
                 await self._boot.provision(manifest)
@@ -126,10 +150,12 @@ class Server:
                     counters=dict(self._counters),
                 )
 
-    def _open_session(self, hello: bytes) -> SessionOpened:
+    async def _open_session(self, hello: bytes) -> SessionOpened:
         received = self._identity.key_for(hello).open_hello(hello)
         self._vault(received.environment)
-        session, answer = self._sessions.open(received)
+        offered = received.ecdsa_setup
+        ecdsa = None if offered is None else await compute(ecdsa_setup_respond, offered)
+        session, answer = self._sessions.open(received, ecdsa)
         self._counters["sessions_opened"] += 1
         return SessionOpened(session_id=session.channel.session_id, hello=answer)
 
@@ -137,12 +163,7 @@ class Server:
         """Open a record, carry its request out, seal the reply. A record that does not open changes nothing."""
         async with session.lock:
             if session.closed:
-                raise CosignerError(
-                    "session_unknown",
-                    "The session was closed.",
-                    culprit=Culprit.CLIENT,
-                    reaction=Reaction.RETRY,
-                )
+                raise session_gone()
             plaintext = session.channel.open(record)
             self._counters["records"] += 1
             try:
@@ -151,6 +172,10 @@ class Server:
             except Exception as error:  # noqa: BLE001  (the edge of the channel: the client gets a sealed fault)
                 self._counters["refused"] += 1
                 reply = faults.translate(error)
+            if reply_burns(reply):
+                # Before any answer leaves: the transfers are gone, and so is the session (signing.md §2).
+                self._sessions.close(session)
+                raise session_gone()
             return session.channel.seal(cbor.encode(Answer(reply)))
 
     async def _carry_out(self, session: Session, request: Request) -> Reply:
@@ -160,6 +185,8 @@ class Server:
                 signed = await signing.sign(vault, request)
                 self._counters["signed"] += len(signed.shares)
                 return signed
+            case SignEcdsa():
+                return await self._sign_ecdsa(session, vault, request)
             case BeginDkg():
                 return await wallets.begin_dkg(session, request)
             case FinishDkg():
@@ -172,6 +199,17 @@ class Server:
                 self._sessions.close(session)
                 return Done()
 
+    async def _sign_ecdsa(self, session: Session, vault: Vault, request: SignEcdsa) -> Reply:
+        try:
+            signed = await signing.sign_ecdsa(session, vault, self._burns, request)
+        except ThresholdError as error:
+            if error.reaction == Reaction.BURN:
+                self._burns.record(session.environment, request.wallet_id, error.code)
+                self._counters["burned"] += 1
+            raise
+        self._counters["signed"] += 1
+        return signed
+
     def _vault(self, environment: str) -> Vault:
         vault = self._vaults.get(environment)
         if vault is None:
@@ -181,3 +219,8 @@ class Server:
                 culprit=Culprit.CLIENT,
             )
         return vault
+
+
+def reply_burns(reply: Reply) -> bool:
+    """Whether a reply reports a failure after which the session must not answer any more."""
+    return isinstance(reply, Fault) and reply.reaction is Reaction.BURN

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from protocol.channel import Channel, ReceivedHello
     from protocol.messages import BeginDkg
-    from threshold import DkgRound2
+    from threshold import DkgRound2, EcdsaEnclaveOt, EcdsaEnclaveSetup
 
 MAX_SESSIONS: Final = 8192
 LIFETIME: Final = 3600  # seconds
@@ -34,12 +34,18 @@ class Ceremony:
 
 
 class Session:
-    """One client's channel. ``lock`` keeps its records in order."""
+    """One client's channel. ``lock`` keeps its records in order.
 
-    def __init__(self, channel: Channel, environment: str, deadline: float) -> None:
+    :ivar ecdsa: the enclave's side of the session's oblivious transfers, if the client asked for them. In memory only.
+    """
+
+    def __init__(
+        self, channel: Channel, environment: str, deadline: float, ecdsa: EcdsaEnclaveOt | None = None
+    ) -> None:
         self.channel = channel
         self.environment = environment
         self.deadline = deadline
+        self.ecdsa = ecdsa
         self.lock = asyncio.Lock()
         self.closed = False
         self._ceremonies: OrderedDict[str, Ceremony] = OrderedDict()
@@ -66,6 +72,16 @@ class Session:
         return ceremony
 
 
+def session_gone() -> CosignerError:
+    """The one answer for a session that never was, expired, was closed, burnt, or lost in a restart."""
+    return CosignerError(
+        "session_unknown",
+        "The enclave has no such session; open a new one.",
+        culprit=Culprit.CLIENT,
+        reaction=Reaction.RETRY,
+    )
+
+
 class Sessions:
     """All open sessions, oldest first. When there are too many the one idle longest is forgotten."""
 
@@ -76,11 +92,17 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, received: ReceivedHello) -> tuple[Session, bytes]:
-        """Answer a client hello; returns the session and the enclave hello."""
+    def open(
+        self, received: ReceivedHello, ecdsa: tuple[EcdsaEnclaveSetup, bytes] | None = None
+    ) -> tuple[Session, bytes]:
+        """Answer a client hello; returns the session and the enclave hello.
+
+        :param ecdsa: the answered base oblivious transfers; they are bound to the channel's transcript here.
+        """
         session_id = os.urandom(SESSION_ID_LENGTH)
-        channel, answer = received.answer(session_id, LIFETIME)
-        session = Session(channel, received.environment, self._clock() + LIFETIME)
+        channel, answer = received.answer(session_id, LIFETIME, None if ecdsa is None else ecdsa[1])
+        transfers = None if ecdsa is None else ecdsa[0].bind(channel.transcript)
+        session = Session(channel, received.environment, self._clock() + LIFETIME, transfers)
         self._evict()
         self._sessions[session_id] = session
         return session, answer
@@ -92,19 +114,17 @@ class Sessions:
         """
         session = self._sessions.get(session_id)
         if session is None or session.closed or session.deadline <= self._clock():
-            self._sessions.pop(session_id, None)
-            raise CosignerError(
-                "session_unknown",
-                "The enclave has no such session; open a new one.",
-                culprit=Culprit.CLIENT,
-                reaction=Reaction.RETRY,
-            )
+            if session is not None:
+                self.close(session)
+            raise session_gone()
         self._sessions.move_to_end(session_id)
         return session
 
     def close(self, session: Session) -> None:
-        """Forget a session."""
+        """Forget a session, and with it its oblivious transfers."""
         session.closed = True
+        if session.ecdsa is not None:
+            session.ecdsa.burn()
         self._sessions.pop(session.channel.session_id, None)
 
     def _evict(self) -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.messages import CLIENT_PARTY, Sign, Signed
-from threshold import frost_respond
+from protocol.messages import CLIENT_PARTY, EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
+from threshold import derive_public_key, ecdsa_respond, frost_respond
 from threshold.tasks import signing_task
 
 from .work import compute
 
 if TYPE_CHECKING:
     from protocol.messages import WalletInfo
-    from threshold import KeyShare
+    from threshold import EcdsaEnclaveOt, KeyShare
 
+    from .burns import Burns
+    from .sessions import Session
     from .vault import Vault
 
 
@@ -26,18 +28,20 @@ async def sign(vault: Vault, request: Sign) -> Signed:
 
     :raises CosignerError: what :meth:`enclave.vault.Vault.load` raises; ``commitments_wrong_count``.
     :raises PayloadError: the payload is not well formed, or asks for nothing of this wallet.
-    :raises ThresholdError: the commitments are not valid.
+    :raises ThresholdError: the commitments or the path are not valid.
     """
     share, wallet = await vault.load(request.wallet_id, request.epoch)
     return await compute(_answer, share, wallet, request)
 
 
 def _answer(share: KeyShare, wallet: WalletInfo, request: Sign) -> Signed:
+    if request.path:
+        share = share.derive(request.path)
     task = signing_task(
         request.payload.kind,
         request.payload.content,
         chain=wallet.chain,
-        public_key=wallet.public_key,
+        public_key=share.group_public_key,
         network=wallet.network,
     )
     if len(request.commitments) != len(task.digests):
@@ -48,3 +52,40 @@ def _answer(share: KeyShare, wallet: WalletInfo, request: Sign) -> Signed:
         )
     commitments, shares = frost_respond(share, task.digests, {CLIENT_PARTY: request.commitments}, task.tweaks)
     return Signed(commitments=commitments, shares=shares, digests=task.digests, summary=task.summary)
+
+
+async def sign_ecdsa(session: Session, vault: Vault, burns: Burns, request: SignEcdsa) -> EcdsaSigned:
+    """Answer an ECDSA request with the enclave's message 2 (``docs/spec/ecdsa.md``).
+
+    A failed check of the oblivious transfers raises an error with reaction ``burn``; whoever carries this call out must then make
+    the session unusable before any answer leaves.
+
+    :raises CosignerError: what :meth:`enclave.vault.Vault.load` raises; ``ecdsa_not_set_up``, ``burn_delay``.
+    :raises PayloadError: the payload is not well formed.
+    :raises ThresholdError: the client's message is not valid.
+    """
+    if session.ecdsa is None:
+        raise CosignerError(
+            "ecdsa_not_set_up",
+            "This session was opened without the transfers that ECDSA needs; open one with them.",
+            culprit=Culprit.CLIENT,
+        )
+    burns.require_patience(session.environment, request.wallet_id)
+    share, wallet = await vault.load(request.wallet_id, request.epoch)
+    return await compute(_answer_ecdsa, session.ecdsa, share, wallet, request)
+
+
+def _answer_ecdsa(
+    transfers: EcdsaEnclaveOt, share: KeyShare, wallet: WalletInfo, request: SignEcdsa
+) -> EcdsaSigned:
+    task = signing_task(
+        request.payload.kind,
+        request.payload.content,
+        chain=wallet.chain,
+        public_key=derive_public_key(wallet.public_key, share.chain_code, request.path),
+        network=wallet.network,
+        validator=validator_of(request.payload),
+    )
+    (digest,) = task.digests
+    message2 = ecdsa_respond(share, transfers, request.message1, digest, request.path, CLIENT_PARTY)
+    return EcdsaSigned(message2=message2, digest=digest, summary=task.summary)

@@ -7,7 +7,6 @@ from typing import Final
 
 from .envelope.errors import Culprit, ProtocolError
 
-
 ECDSA_SUITE: Final = "ecdsa-secp256k1"  # the one whose sessions need base oblivious transfers
 
 

@@ -151,9 +151,15 @@ Payload = SolanaPayload | PsbtPayload
 EvmPayload = EvmTransactionPayload | EvmMessagePayload | EvmTypedDataPayload
 
 
-class Sign(Message, frozen=True, tag="sign"):
-    """Ask for the enclave's signature shares.
+def validator_of(payload: Payload | EvmPayload) -> bytes | None:
+    """The validator's address of a message of version 0; ``None`` for any other payload."""
+    return payload.validator if isinstance(payload, EvmMessagePayload) else None
 
+
+class Sign(Message, frozen=True, tag="sign"):
+    """Ask for the enclave's FROST signature shares.
+
+    :ivar path: unhardened BIP-32 path below the wallet's key; empty for the wallet's own key, and for Ed25519.
     :ivar epoch: the newest epoch the client knows; the enclave refuses any other.
     :ivar commitments: the client's FROST nonce commitments, one for each signature, in the payload's order.
     """
@@ -161,6 +167,7 @@ class Sign(Message, frozen=True, tag="sign"):
     wallet_id: WalletId
     epoch: Epoch
     payload: Payload
+    path: Path
     commitments: Annotated[list[Commitment], Meta(min_length=1, max_length=MAX_ENTRIES)]
 
 

@@ -140,6 +140,11 @@ class KeyShare(_Opaque):
     @property
     def chain_code(self) -> bytes:
         """32 bytes, for unhardened derivation."""
+    def derive(self, path: list[int]) -> KeyShare:
+        """The share of the key at an unhardened BIP-32 path below this one's; suite ``frost-secp256k1-tr`` only.
+
+        :raises ThresholdError: ``invalid_path``, ``wrong_suite``.
+        """
 
 @final
 class SealingKey(_Opaque):

@@ -14,9 +14,19 @@ from ..client import AsyncClient, Wallet  # noqa: TID252
 from ..config import DEFAULT_PATH, PATH_VARIABLE, ClientConfig  # noqa: TID252
 from ..store import ShareStore, StoredWallet  # noqa: TID252
 from . import describe
-from .inputs import open_store, passphrase_for, psbt_from, read_file, solana_message_from
+from .inputs import (
+    evm_transaction_from,
+    open_store,
+    passphrase_for,
+    psbt_from,
+    read_file,
+    solana_message_from,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..client import EthereumSignature  # noqa: TID252
     from .output import Output
 
 
@@ -110,7 +120,7 @@ async def sign_bitcoin(options: argparse.Namespace, output: Output) -> None:
     store = _open_store(options, output, create=False)
     async with AsyncClient(settings, store) as client:
         with output.step("Signing with the enclave"):
-            signed = await client.sign_bitcoin(options.wallet, psbt)
+            signed = await client.sign_bitcoin(options.wallet, psbt, path=options.path)
     if options.out is not None:
         try:
             options.out.write_bytes(signed.psbt)
@@ -119,6 +129,48 @@ async def sign_bitcoin(options: argparse.Namespace, output: Output) -> None:
                 "output_unwritable", f"Cannot write {options.out}: {error.strerror}.", culprit=Culprit.CLIENT
             ) from None
     data, lines = describe.bitcoin_signature(signed)
+    output.result(data, lines)
+
+
+async def sign_evm_transaction(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner sign evm tx``."""
+    unsigned = evm_transaction_from(read_file(options.file))
+    await _sign_evm(
+        options,
+        output,
+        lambda client: client.sign_evm_transaction(options.wallet, unsigned, path=options.path),
+    )
+
+
+async def sign_evm_message(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner sign evm message``."""
+    message = read_file(options.file)
+    await _sign_evm(
+        options, output, lambda client: client.sign_evm_message(options.wallet, message, path=options.path)
+    )
+
+
+async def sign_evm_typed_data(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner sign evm typed-data``."""
+    typed_data = read_file(options.file)
+    await _sign_evm(
+        options,
+        output,
+        lambda client: client.sign_evm_typed_data(options.wallet, typed_data, path=options.path),
+    )
+
+
+async def _sign_evm(
+    options: argparse.Namespace,
+    output: Output,
+    sign: Callable[[AsyncClient], Awaitable[EthereumSignature]],
+) -> None:
+    settings = ClientConfig.load(options.config)
+    store = _open_store(options, output, create=False)
+    async with AsyncClient(settings, store) as client:
+        with output.step("Signing with the enclave"):
+            signed = await sign(client)
+    data, lines = describe.evm_signature(signed)
     output.result(data, lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 from attestation import AWS_NITRO_ROOT_G1
@@ -12,7 +13,7 @@ from ..client import Wallet  # noqa: TID252
 if TYPE_CHECKING:
     from attestation import VerifiedAttestation
 
-    from ..client import BitcoinSignature, SolanaSignature  # noqa: TID252
+    from ..client import BitcoinSignature, EthereumSignature, SolanaSignature  # noqa: TID252
     from ..store import StoredWallet  # noqa: TID252
 
 Described = tuple[dict[str, object], list[str]]
@@ -124,6 +125,51 @@ def bitcoin_signature(signed: BitcoinSignature) -> Described:
         f"transaction       {data['transaction'] or 'needs signatures of others'}",
     ]
     return data, lines
+
+
+def evm_signature(signed: EthereumSignature) -> Described:
+    """A signed EVM transaction, message or typed data."""
+    transaction = signed.transaction
+    data: dict[str, object] = {
+        "signature": "0x" + signed.signature.hex(),
+        "digest": "0x" + signed.digest.hex(),
+        "transaction": None if transaction is None else "0x" + transaction.hex(),
+        "transaction_hash": None if signed.transaction_hash is None else "0x" + signed.transaction_hash.hex(),
+        "summary": jsonable(signed.summary),
+    }
+    lines = [
+        *_evm_lines(signed.summary),
+        f"digest            {data['digest']}",
+        f"signature         {data['signature']}",
+    ]
+    if transaction is not None:
+        lines += [f"transaction       {data['transaction']}", f"transaction hash  {data['transaction_hash']}"]
+    return data, lines
+
+
+def _evm_lines(summary: Any) -> list[str]:  # noqa: ANN401  (JSON-like; shapes: threshold.tasks)
+    lines = [f"from              {summary['from']}"]
+    if "chain_id" in summary:
+        lines += [
+            f"chain id          {summary['chain_id']}",
+            f"to                {summary['to'] or '(contract creation)'}",
+            f"value             {summary['value']} wei",
+            f"fee               at most {summary['max_fee']} wei",
+        ]
+        if summary["call"]:
+            lines.append(f"call              {json.dumps(jsonable(summary['call']))}")
+        elif summary["data_length"]:
+            selector = summary["selector"]
+            name = selector.hex() if isinstance(selector, bytes) else selector
+            lines.append(f"call              {name or 'no selector'}, {summary['data_length']} bytes of data")
+    elif "primary_type" in summary:
+        lines += [
+            f"typed data        {summary['primary_type']}",
+            f"domain            {json.dumps(jsonable(summary['domain']))}",
+        ]
+    else:
+        lines.append(f"message           {summary['text'] if summary['text'] is not None else '(not text)'}")
+    return lines
 
 
 def jsonable(value: object) -> object:

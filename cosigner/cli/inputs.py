@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import getpass
+import json
 import sys
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from protocol.envelope.errors import CosignerError, Culprit
 
 from ..errors import StoreError  # noqa: TID252
+from ..evm import unsigned_transaction  # noqa: TID252
 from ..store import ShareStore  # noqa: TID252
 
 _MAX_INPUT: Final = 1 << 20
@@ -101,6 +103,41 @@ def solana_message_from(content: bytes) -> bytes:
     except UnicodeDecodeError:
         return content
     return _base64(content, "a Solana message: base64, hexadecimal or binary")
+
+
+def evm_transaction_from(content: bytes) -> bytes:
+    """An unsigned EVM transaction, from a JSON object or hexadecimal text.
+
+    :raises CosignerError: ``input_malformed``.
+    :raises PayloadError: a field of the object is missing, unknown or not of its type.
+    """
+    try:
+        text = content.decode("ascii").strip()
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        pass
+    try:
+        fields = json.loads(content)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise CosignerError(
+            "input_malformed",
+            "The input is neither a JSON object of a transaction nor hexadecimal text.",
+            culprit=Culprit.CLIENT,
+        )
+    return unsigned_transaction(fields)
+
+
+def derivation_path(text: str) -> tuple[int, ...]:
+    """``0/5`` or ``m/0/5`` as numbers; for argparse.
+
+    :raises ValueError: it is no unhardened path.
+    """
+    parts = text.removeprefix("m/").split("/")
+    if not all(part.isascii() and part.isdecimal() and int(part) < 1 << 31 for part in parts):
+        raise ValueError(text)
+    return tuple(int(part) for part in parts)
 
 
 def _base64(content: bytes, what: str) -> bytes:

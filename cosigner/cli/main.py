@@ -15,6 +15,7 @@ from threshold import PayloadError, ThresholdError
 
 from .. import config  # noqa: TID252
 from . import commands
+from .inputs import derivation_path
 from .output import Output
 
 if TYPE_CHECKING:
@@ -125,7 +126,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     bitcoin.add_argument("--out", type=Path, metavar="FILE", help="write the signed PSBT (binary) to FILE")
     bitcoin.set_defaults(run=commands.sign_bitcoin)
-    for command in (solana, bitcoin):
+    evm = signs.add_parser("evm", help="sign for Ethereum and other EVM chains")
+    evms = evm.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    transaction = evms.add_parser(
+        "tx",
+        parents=[everywhere, unlocking],
+        help="sign a transaction",
+        description="Sign a transaction of types 0 to 4: a JSON object as eth_account and web3.py take it, or the unsigned "
+        "transaction as hexadecimal text.",
+    )
+    transaction.set_defaults(run=commands.sign_evm_transaction)
+    message = evms.add_parser(
+        "message",
+        parents=[everywhere, unlocking],
+        help="sign a message (personal_sign)",
+        description="Sign the bytes of FILE as a message (EIP-191, version E).",
+    )
+    message.set_defaults(run=commands.sign_evm_message)
+    typed_data = evms.add_parser(
+        "typed-data",
+        parents=[everywhere, unlocking],
+        help="sign typed data (EIP-712)",
+        description="Sign typed data: a JSON object as eth_signTypedData_v4 takes it.",
+    )
+    typed_data.set_defaults(run=commands.sign_evm_typed_data)
+    for command in (bitcoin, transaction, message, typed_data):
+        command.add_argument(
+            "--path",
+            type=derivation_path,
+            default=(),
+            metavar="PATH",
+            help="unhardened path below the wallet's key, such as 0/5 (default: the wallet's own key)",
+        )
+    for command in (solana, bitcoin, transaction, message, typed_data):
         command.add_argument("--wallet", required=True, metavar="ID", help="the wallet's id")
         command.add_argument("file", type=Path, metavar="FILE", help="what to sign; - is standard input")
 

@@ -200,7 +200,7 @@ pub(crate) fn derive_public_key<'py>(
 }
 
 /// `list[int]`, refused before it is copied if it is too long.
-fn parse_path(path: &Bound<'_, PyList>) -> PyResult<Vec<u32>> {
+pub(crate) fn parse_path(path: &Bound<'_, PyList>) -> PyResult<Vec<u32>> {
     let refused = |message| threshold_error(path.py(), &Error::caller(Code::InvalidPath, message));
     if path.len() > MAX_PATH_LEN {
         return Err(refused("a path has at most 16 elements"));

@@ -5,12 +5,13 @@ use cosigner_core::error::{Code, Error};
 use cosigner_core::seal::{self, Kind, PassphraseCost};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use rand_core::OsRng;
 use zeroize::Zeroizing;
 
 use crate::args;
 use crate::dkg::DkgRound3;
+use crate::ecdsa::parse_path;
 use crate::errors::{OrRaise, threshold_error};
 use crate::handle::{OneShot, opaque_methods};
 
@@ -63,6 +64,13 @@ opaque_methods!(KeyShare {
     #[getter]
     fn chain_code<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.share.chain_code())
+    }
+
+    /// The share of the key at an unhardened BIP-32 path; for Taproot keys.
+    fn derive(&self, py: Python<'_>, path: &Bound<'_, PyList>) -> PyResult<Self> {
+        let path = parse_path(path)?;
+        let share = py.detach(|| self.share.derive(&path)).or_raise(py)?;
+        Ok(Self { share })
     }
 
     fn __repr__(&self) -> String {

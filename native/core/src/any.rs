@@ -203,6 +203,18 @@ impl AnyShare {
         each!(Self, self, share => share.verifying_shares())
     }
 
+    /// See [`KeyShare::derive`]: the share of a key below this one's. Only for Taproot keys: Ed25519 has no unhardened
+    /// derivation (SLIP-10), and ECDSA signing takes the path itself.
+    ///
+    /// # Errors
+    /// `invalid_path`; `wrong_suite` for the other suites.
+    pub fn derive(&self, path: &[u32]) -> Result<Self> {
+        match self {
+            Self::Secp256k1Tr(share) => share.derive(path).map(Self::Secp256k1Tr),
+            _ => Err(Error::caller(Code::WrongSuite, "only shares of Taproot keys are derived")),
+        }
+    }
+
     /// Seals the share.
     ///
     /// # Errors

@@ -7,10 +7,14 @@ use std::sync::OnceLock;
 
 use frost_core::keys::{KeyPackage, PublicKeyPackage, SigningShare, VerifyingShare};
 use frost_core::{Element, Group, Identifier, VerifyingKey, compute_lagrange_coefficient};
+use frost_secp256k1_tr::Secp256K1Sha256TR;
+use k256::ProjectivePoint;
+use k256::elliptic_curve::ops::MulByGenerator as _;
 use zeroize::Zeroizing;
 
 use crate::MAX_PARTICIPANTS;
 use crate::codec::{Reader, SCALAR_LEN, element_to_bytes};
+use crate::ecdsa::derive;
 use crate::error::{Code, Error, Result};
 use crate::hash::tagged;
 use crate::suite::{Suite, SuiteId, Tweak};
@@ -34,6 +38,33 @@ pub struct KeyShare<S: Suite> {
     pub(crate) fingerprint: [u8; 32],
     /// What signs without a tweak and by the key path, made when first needed.
     signing_keys: [OnceLock<KeyPackage<S>>; 2],
+}
+
+impl KeyShare<Secp256K1Sha256TR> {
+    /// The share of the key at an unhardened BIP-32 path below this one's key. Adding the path's tweak to the
+    /// polynomial's constant term adds it to every share of it.
+    ///
+    /// # Errors
+    /// `invalid_path`.
+    pub fn derive(&self, path: &[u32]) -> Result<Self> {
+        let derived = derive(&self.public.verifying_key().to_element(), &self.chain_code, path)?;
+        let moved = ProjectivePoint::mul_by_generator(&derived.tweak);
+        let group_key = VerifyingKey::new(derived.key);
+        let shifted: BTreeMap<_, _> = self
+            .public
+            .verifying_shares()
+            .iter()
+            .map(|(i, share)| (*i, VerifyingShare::new(share.to_element() + moved)))
+            .collect();
+        let own = *shifted
+            .get(self.key.identifier())
+            .ok_or_else(|| inconsistent("the own verifying share is missing"))?;
+        let t = self.min_signers();
+        let signing_share = SigningShare::new(self.key.signing_share().to_scalar() + derived.tweak);
+        let key = KeyPackage::new(*self.key.identifier(), signing_share, own, group_key, t);
+        let public = PublicKeyPackage::new(shifted, group_key, Some(t));
+        Self::new(self.identifier, self.max_signers, self.epoch, derived.chain_code, key, public)
+    }
 }
 
 impl<S: Suite> fmt::Debug for KeyShare<S> {

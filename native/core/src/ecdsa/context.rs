@@ -55,7 +55,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(share: &Share, parties: Parties, digest: &[u8; 32], path: &[u32]) -> Result<Self> {
         let parties = parties.check(share)?;
-        let Derived { key, tweak } =
+        let Derived { key, tweak, .. } =
             derive(&share.public.verifying_key().to_element(), share.chain_code(), path)?;
         let key = key.to_affine();
         let mut encoded = Vec::with_capacity(256);

@@ -14,9 +14,10 @@ use crate::error::{Code, Error, Result};
 pub const MAX_PATH_LEN: usize = 16;
 
 /// A derived key: its point, and what must be added to the root's scalar.
-pub(super) struct Derived {
-    pub(super) key: ProjectivePoint,
-    pub(super) tweak: Scalar,
+pub(crate) struct Derived {
+    pub(crate) key: ProjectivePoint,
+    pub(crate) tweak: Scalar,
+    pub(crate) chain_code: [u8; 32],
 }
 
 /// The public key at `path` below `group_public_key`, for both secp256k1 suites.
@@ -35,17 +36,16 @@ pub fn derive_public_key(
 }
 
 /// CKDpub along `path` (BIP-32, "Public parent key -> public child key").
-pub(super) fn derive(root: &ProjectivePoint, chain_code: &[u8; 32], path: &[u32]) -> Result<Derived> {
+pub(crate) fn derive(root: &ProjectivePoint, chain_code: &[u8; 32], path: &[u32]) -> Result<Derived> {
     if path.len() > MAX_PATH_LEN {
         return Err(invalid("a path has at most 16 elements"));
     }
-    let mut derived = Derived { key: *root, tweak: Scalar::ZERO };
-    let mut chain_code = *chain_code;
+    let mut derived = Derived { key: *root, tweak: Scalar::ZERO, chain_code: *chain_code };
     for element in path {
         if *element >= 1 << 31 {
             return Err(invalid("a threshold key has no hardened children"));
         }
-        let mut mac = Hmac::<Sha512>::new_from_slice(&chain_code)
+        let mut mac = Hmac::<Sha512>::new_from_slice(&derived.chain_code)
             .map_err(|_| Error::abort(Code::Internal, "HMAC refused its key"))?;
         mac.update(&point_bytes(&derived.key.to_affine()));
         mac.update(&element.to_be_bytes());
@@ -58,7 +58,7 @@ pub(super) fn derive(root: &ProjectivePoint, chain_code: &[u8; 32], path: &[u32]
         if derived.key == ProjectivePoint::IDENTITY {
             return Err(invalid("BIP-32 has no key at this path"));
         }
-        chain_code.copy_from_slice(right);
+        derived.chain_code.copy_from_slice(right);
     }
     Ok(derived)
 }

@@ -30,6 +30,7 @@ pub mod wire;
 use frost_secp256k1::Secp256K1Sha256;
 
 pub use client::{Pending, Signature, begin};
+pub(crate) use derive::derive;
 pub use derive::{MAX_PATH_LEN, derive_public_key};
 pub use enclave::respond;
 pub use session::{ClientOt, ClientSetup, EnclaveOt, EnclaveSetup};
