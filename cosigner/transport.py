@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self, TypeVar
 
 import httpx
 import msgspec
@@ -37,6 +37,10 @@ class Traffic:
     def copy(self) -> Traffic:
         """A snapshot."""
         return Traffic(self.sent, self.received)
+
+
+_T = TypeVar("_T")
+_MAX_BRACKETS: Final = 1024
 
 
 class _AttestationBody(msgspec.Struct):
@@ -83,7 +87,7 @@ class Transport:
         """
         body = await self._request("GET", f"/attestation?nonce={nonce.hex()}")
         try:
-            parsed = msgspec.json.decode(body, type=_AttestationBody)
+            parsed = _json(body, _AttestationBody)
             return (
                 base64.b64decode(parsed.document, validate=True),
                 base64.b64decode(parsed.channel_key, validate=True),
@@ -130,9 +134,20 @@ class Transport:
         return bytes(received)
 
 
+def _json(body: bytes, kind: type[_T]) -> _T:
+    """Decode JSON that is not nested deeply: where a library has raised Python's recursion limit, depth overflows the C stack.
+
+    :raises msgspec.MsgspecError: not JSON of that kind.
+    """
+    if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
+        msg = "nested too deeply"
+        raise msgspec.DecodeError(msg)
+    return msgspec.json.decode(body, type=kind)
+
+
 def _problem(status: int, body: bytes) -> HostError:
     try:
-        problem = msgspec.json.decode(body, type=_Problem)
+        problem = _json(body, _Problem)
         culprit, reaction = Culprit(problem.culprit), Reaction(problem.reaction)
     except (msgspec.MsgspecError, ValueError):
         return HostError("host_answer_malformed", f"The host answered HTTP {status} without saying why.")

@@ -30,6 +30,7 @@ import urllib3.exceptions
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 MAX_ANSWER: Final = 1024 * 1024
+MAX_BRACKETS: Final = 2048
 _HTTPS: Final = 443
 
 Dial = Callable[[str, int], socket.socket]
@@ -215,6 +216,9 @@ def _check_body(body: bytes) -> None:
     """Read strictly what botocore reads leniently: a service of the JSON protocol answers with one JSON object or nothing."""
     if len(body) > MAX_ANSWER:
         raise AnswerError(f"an answer of more than {MAX_ANSWER} bytes")
+    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
+        # Python's own limit is not enough: some libraries raise it so far that the parser overflows the C stack.
+        raise AnswerError("the answer is nested too deeply")
     try:
         parsed = json.loads(body or b"{}")
     except (ValueError, RecursionError) as error:

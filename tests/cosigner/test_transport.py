@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 
 import httpx
@@ -278,3 +279,14 @@ def test_an_impossible_url_is_named() -> None:
 def test_the_hosts_words_carry_no_terminal_commands() -> None:
     error = _problem(500, b'{"code":"x","detail":"a\\u001b[2J\\r\\nThe enclave is attested\\u009b"}')
     assert error.message.isprintable()
+
+
+def test_a_deeply_nested_answer_is_refused_even_where_a_library_raised_the_recursion_limit() -> None:
+    """py_ecc, which eth_account imports, raises it to 100,000; then depth would overflow the C stack."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        for body in (b"[" * 1_000_000, b'{"x":' * 200_000):
+            assert _problem(500, body).code == "host_answer_malformed"
+    finally:
+        sys.setrecursionlimit(limit)

@@ -28,6 +28,7 @@ async def ask(user, wallet, payload, *, count=1, epoch=None, spoil=None):
         wallet_id=wallet.wallet_id,
         epoch=wallet.epoch if epoch is None else epoch,
         payload=payload,
+        path=[],
         commitments=spoil(commitments) if spoil else commitments,
     )
     return await session.call(request, Signed)

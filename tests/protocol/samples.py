@@ -80,8 +80,17 @@ SAMPLES: dict[type[msgspec.Struct], Any] = {
             wallet_id=WALLET_ID,
             epoch=1,
             payload=inner.SolanaPayload(message=b"message"),
+            path=[0, 5],
             commitments=[bytes(64)],
         ),
+        inner.SignEcdsa(
+            wallet_id=WALLET_ID,
+            epoch=1,
+            payload=inner.EvmTransactionPayload(transaction=b"transaction"),
+            path=[],
+            message1=b"message 1",
+        ),
+        inner.EcdsaSigned(message2=b"message 2", digest=bytes(32), summary={"value": "1"}),
         inner.Signed(
             commitments=[bytes(64)],
             shares=[bytes(32)],
