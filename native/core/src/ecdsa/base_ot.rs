@@ -15,6 +15,7 @@ use subtle::{Choice, ConditionallySelectable as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::KAPPA;
+use super::ct::public;
 use super::wire::{Kind, SETUP_ANSWER_LEN, SETUP_LEN, open, start};
 use crate::codec::Reader;
 use crate::error::{Code, Error, Result};
@@ -35,6 +36,7 @@ pub(super) fn offer(rng: &mut (impl RngCore + CryptoRng)) -> (SenderScalars, Vec
         message.extend_from_slice(RistrettoPoint::mul_base(&b).compress().as_bytes());
         scalars.push(b);
     }
+    public(&mut message);
     (scalars, message)
 }
 
@@ -69,6 +71,7 @@ pub(super) fn choose(
         a.zeroize();
         wide.zeroize();
     }
+    public(&mut answer);
     Ok((seeds, answer))
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k256::elliptic_curve::PrimeField as _;
 use k256::elliptic_curve::scalar::IsHigh as _;
 use k256::{AffinePoint, Scalar};
 use rand_core::{CryptoRng, RngCore};
@@ -11,15 +12,17 @@ use zeroize::Zeroizing;
 
 use super::check::{Check, enforced};
 use super::context::{Gamma, Parties, Task, challenge, nonce_offset, pad, transcript, x_coordinate};
-use super::curve::{LIBRARY, POINT_LEN, mul, mul_base, point_bytes, scalar_bytes, sum};
+use super::ct::{public, some, verdict};
+use super::curve::{
+    LIBRARY, POINT_LEN, mul, mul_base, point_bytes, public_point, scalar_bytes, sum, to_scalar,
+};
 use super::extension::{self, Choices, Chosen};
 use super::multiply::{self, Batch};
 use super::pads::Pads;
 use super::proof;
 use super::session::ClientOt;
 use super::wire::{Kind, MESSAGE1_LEN, Response, start};
-use super::{Curve, Share, XI};
-use crate::codec::scalar_from_bytes;
+use super::{Share, XI};
 use crate::error::{Code, Error, Reaction, Result};
 
 /// A finished signature. It verifies under `public_key`, and `recovery_id` gives that key back.
@@ -67,12 +70,12 @@ pub fn begin(
         let choices = Choices::draw(rng);
         let bits = choices.bits();
         let beta0 = Zeroizing::new(multiply::beta(Batch::First, &gadget0, &bits));
-        if let Some(k) = Option::<Scalar>::from(beta0.invert()) {
+        if let Some(k) = some(beta0.invert(), Scalar::ZERO) {
             break (choices, bits, beta0, Zeroizing::new(k));
         }
     };
     let beta1 = Zeroizing::new(multiply::beta(Batch::Second, &Batch::Second.gadget(&context), &bits));
-    let d = mul_base(&k)?;
+    let d = public_point(mul_base(&k).to_affine());
     let delta = *task.weighted(share)? * *beta0 - *beta1;
 
     let mut message = start(Kind::Request, MESSAGE1_LEN);
@@ -97,7 +100,7 @@ impl Pending {
         // 1. The bytes.
         let response = Response::parse(message2).map_err(|error| error.blame(enclave))?;
         // 2. It answers this request.
-        if !bool::from(self.transcript.ct_eq(&response.transcript)) && enforced(Check::Transcript) {
+        if !verdict(self.transcript.ct_eq(&response.transcript)) && enforced(Check::Transcript) {
             return Err(Error::peer(Code::TranscriptMismatch, enclave, "the answer is for another request"));
         }
         match self.open(&response) {
@@ -125,12 +128,13 @@ impl Pending {
         multiply::received_rows(Batch::First, &theta0, &response.eta0, bits, &d0, &mut checked);
         multiply::received_rows(Batch::Second, &theta1, &response.eta1, bits, &d1, &mut checked);
         let consistent = multiply::rows_hash(&challenge, &checked).ct_eq(&response.rows_hash);
-        if !bool::from(consistent) && enforced(Check::Multiplication) {
+        if !verdict(consistent) && enforced(Check::Multiplication) {
             return Err(failed(Code::MultiplicationCheckFailed, "the enclave's products are not consistent"));
         }
         // 4. R = R' + H(R') D and the proof; D = k G is multiplied through the generator's tables.
         let offset = nonce_offset(transcript, &response.r_prime);
-        let r = sum(&response.r_prime, &mul_base(&(offset * *self.k))?)
+        let r = sum(&mul_base(&(offset * *self.k)), &response.r_prime)
+            .map(public_point)
             .map_err(|_| failed(Code::InvalidProof, "the nonce is the identity"))?;
         let commitment = self
             .commitment(response, &r)
@@ -145,17 +149,19 @@ impl Pending {
         let (t1, t2) = (Zeroizing::new(t1), Zeroizing::new(product1 + product2));
         let open = |which, gamma: &AffinePoint, padded| {
             let bytes = pad(which, transcript, gamma, padded);
-            scalar_from_bytes::<Curve>(bytes.as_ref())
+            some(Scalar::from_repr((*bytes).into()), Scalar::ZERO)
                 .map(Zeroizing::new)
                 .ok_or_else(|| failed(Code::SignatureInvalid, "a padded scalar does not open"))
         };
         let phi = open(Gamma::One, &mul(&r, &t1)?, &response.padded_phi)?;
         let t1 = Zeroizing::new(*t1 - *self.beta0 * *phi);
-        let gamma2 = sum(&mul_base(&t2)?, &mul(&self.task.key, &-*t1)?)?;
+        let gamma2 = sum(&mul_base(&t2), &mul(&self.task.key, &(Scalar::ZERO - *t1))?)?;
         let m = open(Gamma::Two, &gamma2, &response.padded_m)?;
         let (x, overflow, odd) = x_coordinate(&r);
-        let s = *m + *t1 * self.task.z + *t2 * x;
+        let mut s = scalar_bytes(&(*m + *t1 * self.task.z + *t2 * x));
         // From here on everything is public.
+        public(&mut s);
+        let s = to_scalar(&s);
         let high = bool::from(s.is_high());
         let s = if high { -s } else { s };
         let signature = Signature {
@@ -176,7 +182,8 @@ impl Pending {
 
     /// The proof's commitment T = s D - e R, with D = k G multiplied through the generator's tables.
     fn commitment(&self, response: &Response<'_>, r: &AffinePoint) -> Result<AffinePoint> {
-        sum(&mul_base(&(response.proof_response * *self.k))?, &mul(r, &-response.proof_challenge)?)
+        sum(&mul_base(&(response.proof_response * *self.k)), &mul(r, &-response.proof_challenge)?)
+            .map(public_point)
     }
 }
 

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use super::check::{Check, enforced};
 use super::context::{Gamma, Parties, Task, challenge, nonce_offset, pad, transcript, x_coordinate};
-use super::curve::{mul, mul_base, point_bytes, random_scalar, scalar_bytes, sum};
+use super::ct::{some, verdict};
+use super::curve::{mul, mul_base, point_bytes, public_point, random_scalar, scalar_bytes, sum};
 use super::extension;
 use super::multiply::{self, Batch};
 use super::pads::Pads;
@@ -38,7 +39,7 @@ pub fn respond(
     let request = Request::parse(message1).map_err(|error| error.blame(client))?;
     // 2. Session, key, path and digest are what the client means, before anything that depends on a secret.
     let context = task.context(&seeds.binding, request.index);
-    if !bool::from(context.ct_eq(&request.context)) && enforced(Check::Context) {
+    if !verdict(context.ct_eq(&request.context)) && enforced(Check::Context) {
         return Err(Error::peer(
             Code::WrongContext,
             client,
@@ -57,10 +58,10 @@ pub fn respond(
     let d = &request.d;
     // R' = k' D, k = k' + H(R'), R = k D.
     let k_prime = Zeroizing::new(random_scalar(rng));
-    let r_prime = mul(d, &k_prime)?;
+    let r_prime = public_point(mul(d, &k_prime)?);
     let k = Zeroizing::new(*k_prime + nonce_offset(&transcript, &r_prime));
-    let r = mul(d, &k)?;
-    let inverse = Option::<Scalar>::from(k.invert());
+    let r = public_point(mul(d, &k)?);
+    let inverse = some(k.invert(), Scalar::ZERO);
     let inverse = Zeroizing::new(inverse.ok_or_else(|| Error::abort(Code::Internal, "the nonce is zero"))?);
     let proof = proof::prove(&transcript, d, &r, &k, rng)?;
     let phi = Zeroizing::new(random_scalar(rng));
@@ -92,14 +93,14 @@ pub fn respond(
     // Shares of (1/k + phi) * beta0, of (t_A/k) * beta0, and of (1/k) * beta1 moved to (1/k) * t_B * beta0.
     let [product0, product1] = *Zeroizing::new(multiply::fold(&Batch::First.gadget(&context), &u0));
     let [product2] = *Zeroizing::new(multiply::fold(&Batch::Second.gadget(&context), &u1));
-    let t1 = Zeroizing::new(-product0);
+    let t1 = Zeroizing::new(Scalar::ZERO - product0);
     let t2 = Zeroizing::new(request.delta * *inverse - product1 - product2);
 
-    let gamma1 = sum(&mul_base(&(*k * *phi + Scalar::ONE))?, &mul(&r, &product0)?)?;
+    let gamma1 = sum(&mul_base(&(*k * *phi + Scalar::ONE)), &mul(&r, &product0)?)?;
     out.extend_from_slice(pad(Gamma::One, &transcript, &gamma1, &scalar_bytes(&phi)).as_ref());
     let (x, _, _) = x_coordinate(&r);
     let m = Zeroizing::new(*t1 * task.z + *t2 * x);
-    let gamma2 = sum(&mul(&task.key, &t1)?, &mul_base(&-*t2)?)?;
+    let gamma2 = sum(&mul_base(&(Scalar::ZERO - *t2)), &mul(&task.key, &t1)?)?;
     out.extend_from_slice(pad(Gamma::Two, &transcript, &gamma2, &scalar_bytes(&m)).as_ref());
     ot.release(out)
 }

@@ -24,6 +24,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::base_ot::Seed;
 use super::bits::{self, BLOCKS, COLUMN_LEN, Column, bit, mask};
 use super::check::{Check, enforced};
+use super::ct::{public, verdict};
 use super::session::{ClientSeeds, EnclaveSeeds};
 use super::wire::Request;
 use super::{KAPPA, ROWS};
@@ -76,6 +77,7 @@ pub(super) fn receive(
     t_hashes.extend(columns.iter().map(|column| hash.of(column)));
     message.extend_from_slice(&hash.of(x).to_le_bytes());
     message.extend_from_slice(&commitment(context, &t_hashes));
+    public(message);
     Chosen { rows: Zeroizing::new(bits::rows(&columns)), bits: choices.bits() }
 }
 
@@ -98,7 +100,7 @@ pub(super) fn send(
         t_hashes.push(hash.of(column) ^ (request.x_hash & delta));
     }
     let consistent = commitment(context, &t_hashes).ct_eq(&request.t_hash);
-    if !bool::from(consistent) && enforced(Check::Extension) {
+    if !verdict(consistent) && enforced(Check::Extension) {
         return None;
     }
     Some(Zeroizing::new(bits::rows(&columns)))

@@ -7,7 +7,7 @@
 //! then gives any number of signatures ([`begin`], [`respond`], [`Pending::finish`]), each under an extension index of
 //! its own.
 //!
-//! Layers, strictly one way: [`wire`], `bits`, `curve`; then `base_ot`; `session`, which guards the seeds;
+//! Layers, strictly one way: [`wire`], `bits`, `ct`, `curve`; then `base_ot`; `session`, which guards the seeds;
 //! `extension`, `pads` and `multiply`; `context` and `derive`; last `client` and `enclave`, the two roles.
 
 mod base_ot;
@@ -15,6 +15,10 @@ mod bits;
 mod check;
 mod client;
 mod context;
+#[cfg(feature = "ctgrind")]
+pub mod ct;
+#[cfg(not(feature = "ctgrind"))]
+mod ct;
 mod curve;
 mod derive;
 mod enclave;

@@ -130,7 +130,7 @@ pub(super) fn combine(theta: &[Scalar], row: &[Scalar]) -> Scalar {
 /// Enclave: appends the check values r_j = -(u0_{L+1} + <theta, u0>).
 pub(super) fn sent_rows<const N: usize>(theta: &[Scalar], u0: &Shares<N>, out: &mut Vec<u8>) {
     for row in u0.iter() {
-        out.extend_from_slice(&scalar_bytes(&-combine(theta, row)));
+        out.extend_from_slice(&scalar_bytes(&(Scalar::ZERO - combine(theta, row))));
     }
 }
 

@@ -5,7 +5,7 @@ use k256::{AffinePoint, Scalar};
 use rand_core::{CryptoRng, RngCore};
 use zeroize::Zeroizing;
 
-use super::curve::{mul, point_bytes, random_scalar, to_scalar};
+use super::curve::{mul, point_bytes, public_point, random_scalar, to_scalar};
 use crate::error::Result;
 use crate::hash::tagged;
 
@@ -18,7 +18,7 @@ pub(super) fn prove(
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<(Scalar, Scalar)> {
     let nonce = Zeroizing::new(random_scalar(rng));
-    let e = challenge(transcript, d, r, &mul(d, &nonce)?);
+    let e = challenge(transcript, d, r, &public_point(mul(d, &nonce)?));
     Ok((e, *nonce + e * k))
 }
 
