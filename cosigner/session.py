@@ -205,6 +205,7 @@ class SessionKeeper:
             self._ecdsa = self._ecdsa or ecdsa
             session = self._session
             if session is None or not session.usable or (self._ecdsa and session.ecdsa is None):
+                await self.close()  # a session that only lacks the transfers
                 session = await Session.open(
                     self._transport, await self.enclave(), self._environment, ecdsa=self._ecdsa
                 )
