@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test test-python test-rust lint format bench fuzz lock clean
+.PHONY: help demo stack test test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
 
 help: ## show this help
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## the whole way once: attestation, wallets, signatures, checked by independent libraries
 	$(BIN)/cosigner demo
@@ -25,6 +25,13 @@ test-python: $(STAMP)
 test-rust: $(STAMP)
 	cd native && cargo test --locked --workspace
 
+test-constant-time: ## no branch or address of ECDSA depends on a secret: under valgrind, with secrets marked undefined
+	@command -v valgrind > /dev/null || { echo "valgrind is needed: apt-get install valgrind" >&2; exit 1; }
+	cd native/ct && cargo build --locked --release
+	cd native/ct && valgrind --quiet --error-exitcode=1 --suppressions=valgrind.supp target/release/cosigner-ct
+	@cd native/ct && if valgrind --quiet --error-exitcode=1 --suppressions=valgrind.supp target/release/cosigner-ct leak > /dev/null 2>&1; \
+	  then echo "the check does not see a leak made on purpose" >&2; exit 1; else echo "a leak made on purpose is seen"; fi
+
 lint: $(STAMP) ## formatting, linters, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,6 +39,8 @@ lint: $(STAMP) ## formatting, linters, types, import contracts
 	$(BIN)/lint-imports
 	cd native && cargo fmt --all --check
 	cd native && cargo clippy --locked --workspace --all-targets -- -D warnings
+	cd native/ct && cargo fmt --check && cargo clippy --locked -- -D warnings
+	cd native/fuzz && cargo fmt --check
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -43,6 +52,10 @@ bench: $(STAMP) ## measure CPU, bytes and latency against the targets; prints a 
 
 fuzz: $(STAMP) ## fuzz every Python parser for SECONDS each (default 20)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),20)
+
+fuzz-rust: ## fuzz every Rust parser for SECONDS each (default 20); needs cargo-fuzz
+	cd native && for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(or $(SECONDS),20) || exit 1; done
 
 lock: $(STAMP) ## write requirements/*.txt again from requirements/*.in
 	for name in enclave host client simulator dev; do \

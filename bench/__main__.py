@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import core, session, stack
+from . import core, ecdsa, session, stack
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,7 +23,7 @@ def main() -> None:
     everywhere = os.sched_getaffinity(0)
     core_number = pin_to_one_core()
     yardstick = yardstick_ms()
-    figures = [*core.figures(), *session.figures()]
+    figures = [*core.figures(), *ecdsa.figures(), *session.figures()]
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
     figures += stack.figures()
     report = {
@@ -51,10 +51,11 @@ def table(figures: list[Figure], yardstick: float) -> str:
     ]
     for figure in figures:
         ratio = f"{figure.value / yardstick:.2f}" if "CPU" in figure.what else ""
+        bound = ">=" if figure.at_least else "<="
         target = (
             ""
             if figure.target is None
-            else f"<= {figure.target:g} {figure.unit}: {'met' if figure.met else 'MISSED'}"
+            else f"{bound} {figure.target:g} {figure.unit}: {'met' if figure.met else 'MISSED'}"
         )
         lines.append(
             f"{figure.stage:<34} {figure.what:<56} {_number(figure.value)} {figure.unit:<2} {ratio:>7}  {target}"

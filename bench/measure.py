@@ -19,7 +19,7 @@ class Figure:
     """One measured figure.
 
     :ivar value: in ``unit``.
-    :ivar target: upper bound in ``unit``, or ``None``.
+    :ivar target: upper bound in ``unit`` (lower bound with ``at_least``), or ``None``.
     """
 
     stage: str
@@ -27,10 +27,13 @@ class Figure:
     value: float
     unit: str
     target: float | None = None
+    at_least: bool = False
 
     @property
     def met(self) -> bool | None:
-        return None if self.target is None else self.value <= self.target
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
 
 
 def pin_to_one_core() -> int:

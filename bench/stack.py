@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import statistics
 import tempfile
@@ -17,6 +18,8 @@ from tests.support.world import bitcoin_psbt, solana_message
 from .measure import Figure
 
 SIGNATURES = 300
+CLIENTS = 32
+LOAD_SECONDS = 10
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,6 +57,7 @@ def figures() -> Iterator[Figure]:
             with stack.running(state, log=log.fileno()) as running:
                 yield Figure("mock stack", "start to ready", time.perf_counter() - started, "s")
                 yield from asyncio.run(_clients(running, Path(directory)))
+                yield from asyncio.run(_throughput(running, Path(directory)))
                 yield Figure(
                     "mock stack",
                     "enclave process, resident",
@@ -63,11 +67,49 @@ def figures() -> Iterator[Figure]:
                 )
 
 
+async def _throughput(running: stack.Stack, directory: Path) -> list[Figure]:
+    """Many clients at once, in one process, sharing the cores with host and enclave."""
+    store = ShareStore.create(directory / "load", os.urandom(32))
+    config = ClientConfig.load(running.client_config)
+    async with contextlib.AsyncExitStack() as exits:
+        clients = [await exits.enter_async_context(AsyncClient(config, store)) for _ in range(CLIENTS)]
+        wallet = await clients[0].create_wallet("ethereum")
+        for client in clients:
+            await client.open(ecdsa=True)
+        pids = processes(running.state)
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        own, started, count = time.process_time(), time.perf_counter(), 0
+
+        async def load(client: AsyncClient) -> None:
+            nonlocal count
+            while time.perf_counter() - started < LOAD_SECONDS:
+                await client.sign_evm_message(wallet.wallet_id, b"benchmark")
+                count += 1
+
+        await asyncio.gather(*(load(client) for client in clients))
+        elapsed = time.perf_counter() - started
+        own = time.process_time() - own
+    stage = f"{CLIENTS} clients, ethereum"
+    return [
+        Figure(stage, "signatures per second, all on one machine", count / elapsed, "/s", 500, at_least=True),
+        Figure(stage, "clients CPU per signature", own / count * 1000, "ms"),
+        *(
+            Figure(
+                stage,
+                f"{what} CPU per signature",
+                (cpu_seconds(pids[module]) - before[module]) / count * 1000,
+                "ms",
+            )
+            for what, module in (("host", "host"), ("enclave", "simulator.enclave"))
+        ),
+    ]
+
+
 async def _clients(running: stack.Stack, directory: Path) -> list[Figure]:
     store = ShareStore.create(directory / "shares", os.urandom(32))
     found = []
     async with AsyncClient(ClientConfig.load(running.client_config), store) as client:
-        for chain in ("solana", "bitcoin"):
+        for chain in ("solana", "bitcoin", "ethereum"):
             started = time.perf_counter()
             wallet = await client.create_wallet(chain)
             found.append(
@@ -81,8 +123,10 @@ async def _clients(running: stack.Stack, directory: Path) -> list[Figure]:
             ) -> None:
                 if chain == "solana":
                     await client.sign_solana(wallet_id, solana_message(address))
-                else:
+                elif chain == "bitcoin":
                     await client.sign_bitcoin(wallet_id, bitcoin_psbt(address))
+                else:
+                    await client.sign_evm_message(wallet_id, b"benchmark")
 
             for _ in range(20):
                 await sign()

@@ -331,7 +331,7 @@ class AsyncClient:
         )
 
     async def _load(self, wallet_id: str) -> tuple[KeyShare, WalletInfo]:
-        share, stored = await asyncio.to_thread(self._unlocked().load, wallet_id)
+        share, stored = self._unlocked().load(wallet_id)
         self._require_environment(stored)
         return share, stored.info
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from threshold import DkgRound3, KeyShare
 
 _F = TypeVar("_F")
+_Version = tuple[int, int, int]  # of a file: inode, size, time of change in nanoseconds
 
 _MAX_FILE: Final = 64 << 10
 _CHECK: Final = b"cosigner/store-check/v1"
@@ -95,6 +96,7 @@ class ShareStore:
     def __init__(self, directory: Path, key: SealingKey) -> None:
         self._directory = directory
         self._key = key
+        self._opened: dict[str, tuple[_Version | None, KeyShare, StoredWallet]] = {}
 
     @staticmethod
     def exists(directory: Path) -> bool:
@@ -200,11 +202,20 @@ class ShareStore:
             _sync(self._directory)
 
     def load(self, wallet_id: str) -> tuple[KeyShare, StoredWallet]:
-        """Open the share of a wallet.
+        """Open the share of a wallet. One that was opened before is not opened again while its file is the same.
 
         :raises StoreError: ``wallet_missing``, ``store_malformed``, ``share_rejected``.
         """
-        stored = _read(self._path(wallet_id, "share"), ShareFile, missing="wallet_missing")
+        path = self._path(wallet_id, "share")
+        version = _version(path)
+        known = self._opened.get(wallet_id)
+        if known is None or known[0] != version:
+            known = version, *self._open(wallet_id, path)
+            self._opened[wallet_id] = known
+        return known[1:]
+
+    def _open(self, wallet_id: str, path: Path) -> tuple[KeyShare, StoredWallet]:
+        stored = _read(path, ShareFile, missing="wallet_missing")
         header = stored.header
         try:
             share = self._key.open_share(stored.sealed, cbor.encode(header))
@@ -234,6 +245,14 @@ def _share_rejected(wallet_id: str) -> StoreError:
         "share_rejected",
         f"The file of wallet {wallet_id} was altered, or belongs to another wallet or store.",
     )
+
+
+def _version(path: Path) -> _Version | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def _read(path: Path, kind: type[_F], *, missing: str) -> _F:

@@ -16,10 +16,10 @@ class Suite(StrEnum):
     group key (SEC 1 compressed; its parity is ignored, as BIP-340 does)."""
 
     ECDSA_SECP256K1 = "ecdsa-secp256k1"
-    """Shamir shares of a secp256k1 key for ECDSA. Key generation and sealing only: signing raises
-    ``suite_cannot_sign``."""
+    """ECDSA over secp256k1 by two parties (DKLs19): Ethereum and other EVM chains. 32-byte digests; 33-byte group key. It
+    signs by :mod:`threshold.ecdsa`; the functions of FROST raise ``suite_cannot_sign``."""
 
     @property
-    def can_sign(self) -> bool:
-        """Whether this package signs with the suite."""
+    def is_frost(self) -> bool:
+        """Whether the suite signs by FROST (:func:`threshold.frost_begin`)."""
         return self is not Suite.ECDSA_SECP256K1

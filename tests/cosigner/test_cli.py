@@ -137,7 +137,7 @@ def shell(running: stack.Stack, tmp_path_factory: pytest.TempPathFactory) -> She
 def wallets(shell: Shell) -> dict[str, dict[str, Any]]:
     """One wallet of each chain, made by the command."""
     made = {}
-    for chain, *more in (("solana",), ("bitcoin", "--network", "regtest")):
+    for chain, *more in (("solana",), ("bitcoin", "--network", "regtest"), ("ethereum",)):
         ran = shell.unlocked("wallet", "create", "--chain", chain, *more, "--json")
         assert ran.code == 0, ran
         made[chain] = ran.json
@@ -283,6 +283,10 @@ def test_all_commands_are_found_by_these_tests() -> None:
         "sign",
         "sign solana",
         "sign bitcoin",
+        "sign evm",
+        "sign evm tx",
+        "sign evm message",
+        "sign evm typed-data",
         "demo",
     }
 
@@ -296,8 +300,8 @@ def test_help_of_every_command_exits_with_zero(
     assert caught.value.code == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: {' '.join(['cosigner', *command])} ")
-    if len(command) > 1:
-        assert "--json" in shown
+    groups = {" ".join(other[:-1]) for other in commands() if other}
+    assert ("--json" in shown) == (" ".join(command) not in groups)
 
 
 @pytest.mark.parametrize("command", [[COSIGNER, "--help"], [sys.executable, "-m", "cosigner", "--help"]])

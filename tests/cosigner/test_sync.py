@@ -12,6 +12,8 @@ from cosigner import sync as sync_module
 from tests.cosigner.payloads import psbt, solana_message
 from tests.cosigner.world import World, open_store
 
+ASYNCHRONOUS_ONLY = {"open", "evm_signer"}
+
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
@@ -64,15 +66,23 @@ def test_nobody_there_is_an_error_and_not_a_hang(world: World, monkeypatch: pyte
     [
         name
         for name, member in inspect.getmembers(AsyncClient, inspect.iscoroutinefunction)
-        if not name.startswith("_") and name != "open"
+        if not name.startswith("_") and name not in ASYNCHRONOUS_ONLY
     ],
 )
 def test_both_faces_have_the_same_methods_with_the_same_parameters(name: str) -> None:
     asynchronous, synchronous = (inspect.signature(getattr(face, name)) for face in (AsyncClient, Client))
     assert list(asynchronous.parameters.values()) == list(synchronous.parameters.values())
-    assert asynchronous.return_annotation == synchronous.return_annotation
+    assert synchronous.return_annotation == asynchronous.return_annotation.removeprefix("Async")
+
+
+def test_what_only_the_asynchronous_face_has() -> None:
+    faces = [{name for name in vars(face) if not name.startswith("_")} for face in (AsyncClient, Client)]
+    assert faces[0] - faces[1] == ASYNCHRONOUS_ONLY | {"traffic"}
+    assert faces[1] <= faces[0]
+    assert inspect.signature(Client.evm_account).return_annotation == "CosignerAccount"
+    assert inspect.signature(AsyncClient.evm_account).return_annotation == "AsyncCosignerAccount"
 
 
 def test_everything_that_the_package_offers_is_there() -> None:
     for name in cosigner.__all__:
-        assert getattr(cosigner, name).__module__.startswith(("cosigner", "protocol"))
+        assert getattr(cosigner, name).__module__.startswith(("cosigner.", "protocol.", "threshold."))

@@ -105,7 +105,19 @@ SAMPLES: dict[type[msgspec.Struct], Any] = {
         inner.Close(),
     )
 }
-"""Every message with a ``kind``, except the two payloads, which travel in :class:`Sign`."""
+"""Every message with a ``kind``, except the payloads."""
+
+PAYLOADS: dict[type[msgspec.Struct], Any] = {
+    type(sample): sample
+    for sample in (
+        inner.SolanaPayload(message=b"message"),
+        inner.PsbtPayload(psbt=b"psbt\xff"),
+        inner.EvmTransactionPayload(transaction=b"transaction"),
+        inner.EvmMessagePayload(message=b"message", validator=bytes(range(20))),
+        inner.EvmTypedDataPayload(typed_data=b"{}"),
+    )
+}
+"""Every payload; they travel in :class:`Sign` and :class:`SignEcdsa`."""
 
 PLAIN: list[Any] = [
     outer.LinkRequestFrame(id=7, body=outer.Status()),
@@ -118,6 +130,20 @@ PLAIN: list[Any] = [
     AttestedKeys(version=1, channel_key=bytes(32)),
     ClientHello(version=1, environment="sandbox", client_key=bytes(1216), client_random=bytes(32)),
     EnclaveHello(version=1, session_id=bytes(16), enclave_random=bytes(32), lifetime=3600),
+    ClientHello(
+        version=1,
+        environment="sandbox",
+        client_key=bytes(1216),
+        client_random=bytes(32),
+        ecdsa_setup=b"setup",
+    ),
+    EnclaveHello(
+        version=1,
+        session_id=bytes(16),
+        enclave_random=bytes(32),
+        lifetime=3600,
+        ecdsa_answer=b"answer",
+    ),
     Manifest(
         version=1,
         environments=[Environment(id="sandbox", kms_key_arn=KEY_ARN)],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.binding import MAX_USER_DATA, AttestedKeys, dkg_context
-from protocol.chains import CHAINS, chain_for, default_network
+from protocol.chains import CHAINS, ECDSA_SUITE, chain_for, default_network
 from protocol.channel import ChannelKey, channel_key_hash
 from protocol.envelope.errors import Culprit, ProtocolError
 from tests.protocol.deterministic import encode
@@ -111,11 +111,12 @@ def test_a_part_that_looks_like_a_length_and_a_part_does_not_collide() -> None:
 # --- chains ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_chain_has_a_suite_that_can_sign() -> None:
-    assert set(CHAINS) == {"solana", "bitcoin"}
+def test_every_chain_has_a_suite() -> None:
+    assert set(CHAINS) == {"solana", "bitcoin", "ethereum"}
+    assert {chain.suite for chain in CHAINS.values()} == set(Suite)
     for name, chain in CHAINS.items():
         assert chain.name == name
-        assert Suite(chain.suite).can_sign
+        assert Suite(chain.suite).is_frost == (chain.suite != ECDSA_SUITE)
         assert default_network(name) == chain.networks[0]
         for network in chain.networks:
             assert chain_for(name, network) is chain
@@ -128,16 +129,16 @@ def test_the_networks_of_bitcoin_are_those_that_have_addresses() -> None:
     assert prefixes == {"mainnet": "bc1", "testnet": "tb1", "signet": "tb1", "regtest": "bcr"}
 
 
-@pytest.mark.parametrize("name", ["", "Solana", "ethereum", "solana ", "solana\x00"])
+@pytest.mark.parametrize("name", ["", "Solana", "evm", "solana ", "solana\x00"])
 def test_another_chain_is_refused_with_those_that_are_known(name: str) -> None:
     for action in (lambda: chain_for(name, ""), lambda: default_network(name)):
-        with pytest.raises(ProtocolError, match="solana, bitcoin") as caught:
+        with pytest.raises(ProtocolError, match="solana, bitcoin, ethereum") as caught:
             typing.cast("typing.Callable[[], object]", action)()
         assert (caught.value.code, caught.value.culprit) == ("chain_unsupported", Culprit.CLIENT)
 
 
 @pytest.mark.parametrize(
-    ("name", "network"), [("solana", "mainnet"), ("bitcoin", ""), ("bitcoin", "Mainnet")]
+    ("name", "network"), [("solana", "mainnet"), ("bitcoin", ""), ("bitcoin", "Mainnet"), ("ethereum", "mainnet")]
 )
 def test_another_network_is_refused_with_those_that_are_known(name: str, network: str) -> None:
     with pytest.raises(ProtocolError, match="known: '") as caught:

@@ -225,6 +225,10 @@ def test_the_forged_hellos_of_these_tests_would_pass_if_their_content_did() -> N
         {"environment": ""},
         {"client_key": bytes(1215)},
         {"client_random": bytes(31)},
+        {"ecdsa_setup": None},
+        {"ecdsa_setup": b""},
+        {"ecdsa_setup": bytes(16385)},
+        {"ecdsa_answer": b"answer"},
         {"extra": 1},
     ],
     ids=str,
@@ -270,6 +274,10 @@ def test_the_forged_answers_of_these_tests_would_pass_if_their_content_did() -> 
         {"enclave_random": bytes(33)},
         {"lifetime": 0},
         {"lifetime": 86401},
+        {"ecdsa_answer": None},
+        {"ecdsa_answer": b""},
+        {"ecdsa_answer": bytes(16385)},
+        {"ecdsa_setup": b"setup"},
         {"extra": 1},
     ],
     ids=str,
@@ -278,6 +286,60 @@ def test_an_enclave_hello_of_another_version_or_form_is_refused(change: dict[str
     client = ClientHandshake(KEY.public_bytes, "sandbox")
     answer = answer_with(client, cbor.encode(GOOD_ANSWER | change))
     assert refused(lambda: client.finish(answer), "message_malformed").culprit is Culprit.ENCLAVE
+
+
+# --- the base oblivious transfers that travel along ----------------------------------------------------------------------------
+
+
+def test_transfers_travel_in_the_handshake_and_back() -> None:
+    setup, response = os.urandom(4098), os.urandom(8194)
+    client = ClientHandshake(KEY.public_bytes, "sandbox", setup)
+    received = KEY.open_hello(client.hello)
+    assert received.ecdsa_setup == setup
+    enclave_end, answer = received.answer(SESSION_ID, 600, response)
+    assert client.ecdsa_answer is None
+    client_end = client.finish(answer)
+    assert client.ecdsa_answer == response
+    assert client_end.transcript == enclave_end.transcript
+    assert setup[:64] not in client.hello
+    assert response[:64] not in answer
+    assert enclave_end.open(client_end.seal(b"request")) == b"request"
+
+
+def test_a_handshake_without_transfers_says_nothing_of_them() -> None:
+    client = ClientHandshake(KEY.public_bytes, "sandbox")
+    received = KEY.open_hello(client.hello)
+    assert received.ecdsa_setup is None
+    client.finish(received.answer(SESSION_ID, 600)[1])
+    assert client.ecdsa_answer is None
+    with_transfers = ClientHandshake(KEY.public_bytes, "sandbox", bytes(4098))
+    # a key of a map, and a byte string with a length of two bytes: a client without the field sends what it always sent
+    assert len(with_transfers.hello) - len(client.hello) == 1 + len("ecdsa_setup") + 3 + 4098
+
+
+@pytest.mark.parametrize(("setup", "response"), [(None, b"answer"), (b"setup", None)])
+def test_transfers_that_were_not_asked_for_or_not_answered_are_refused(
+    setup: bytes | None, response: bytes | None
+) -> None:
+    client = ClientHandshake(KEY.public_bytes, "sandbox", setup)
+    _, answer = KEY.open_hello(client.hello).answer(SESSION_ID, 600, response)
+    assert refused(lambda: client.finish(answer), "hello_rejected").culprit is Culprit.ENCLAVE
+    assert client.ecdsa_answer is None
+
+
+def test_transfers_altered_on_the_way_are_refused() -> None:
+    client = ClientHandshake(KEY.public_bytes, "sandbox", os.urandom(4098))
+    for at in (-5, -2000, len(client.hello) // 2):
+        at %= len(client.hello)
+        refused(lambda at=at: KEY.open_hello(altered(client.hello, at)), "hello_rejected")
+    _, answer = KEY.open_hello(client.hello).answer(SESSION_ID, 600, os.urandom(8194))
+    refused(lambda: client.finish(altered(answer, len(answer) // 2)), "hello_rejected")
+
+
+def test_both_hellos_with_transfers_fit_their_limit() -> None:
+    client = ClientHandshake(KEY.public_bytes, "a" * 63, bytes(4098))
+    _, answer = KEY.open_hello(client.hello).answer(SESSION_ID, 86400, bytes(8194))
+    assert max(len(client.hello), len(answer)) <= MAX_HELLO
 
 
 # Points of order 1, 2, 4 and 8 on Curve25519 and its twist (RFC 7748 §6.1; https://cr.yp.to/ecdh.html), and p + 0, p + 1.

@@ -19,9 +19,10 @@ from protocol.envelope import messages as outer
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
 from protocol.envelope.limits import MAX_HELLO, MAX_LIST, MAX_MANIFEST, MAX_RECORD, MAX_STORED_VALUE
 from tests.protocol.deterministic import encode
-from tests.protocol.samples import ENVELOPES, FAULT, PLAIN, SAMPLES, WALLET, WALLET_ID, enveloped
+from tests.protocol.samples import ENVELOPES, FAULT, PAYLOADS, PLAIN, SAMPLES, WALLET, WALLET_ID, enveloped
 
 EVERYTHING = [*enveloped(), *PLAIN]
+OPTIONAL = {"ecdsa_setup", "ecdsa_answer"}  # left out where there is nothing to say
 
 
 def name_of(value: Any) -> str:
@@ -73,7 +74,7 @@ def test_there_is_a_sample_of_every_message() -> None:
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, outer.Message) and kind is not outer.Message
     }
-    assert defined - SAMPLES.keys() == {inner.SolanaPayload, inner.PsbtPayload}
+    assert defined - SAMPLES.keys() == set(PAYLOADS)
     in_unions = {kind for _, union in ENVELOPES.values() for kind in typing.get_args(union)}
     in_unions |= set(typing.get_args(outer.TunnelReply)) | {outer.TunnelOpen, outer.AwsCredentials}
     assert in_unions == SAMPLES.keys()
@@ -100,7 +101,7 @@ def test_unknown_fields_are_refused_at_every_level(value: Any) -> None:
 def test_missing_fields_are_refused_at_every_level(value: Any) -> None:
     tree = tree_of(value)
     for path, fields in maps_in(tree):
-        for name in fields:
+        for name in fields.keys() - OPTIONAL:
             rest = {other: content for other, content in fields.items() if other != name}
             refused(changed(tree, path, rest), type(value))
 
@@ -172,12 +173,23 @@ SIZES: list[tuple[type, str, int, int]] = [
     (inner.FinishDkg, "message2", 1, 16384),
     (inner.FinishDkg, "confirmation", 32, 32),
     (inner.WalletReply, "confirmation", 32, 32),
+    (inner.SignEcdsa, "message1", 1, 32768),
+    (inner.EcdsaSigned, "message2", 1, 131072),
+    (inner.EcdsaSigned, "digest", 32, 32),
+    (inner.SolanaPayload, "message", 1, 1232),
+    (inner.PsbtPayload, "psbt", 1, 512 << 10),
+    (inner.EvmTransactionPayload, "transaction", 1, 128 << 10),
+    (inner.EvmMessagePayload, "message", 0, 128 << 10),
+    (inner.EvmMessagePayload, "validator", 20, 20),
+    (inner.EvmTypedDataPayload, "typed_data", 1, 128 << 10),
     (inner.WalletInfo, "public_key", 32, 33),
     (AttestedKeys, "channel_key", 32, 32),
     (ClientHello, "client_key", 1216, 1216),
     (ClientHello, "client_random", 32, 32),
+    (ClientHello, "ecdsa_setup", 1, 16384),
     (EnclaveHello, "session_id", 16, 16),
     (EnclaveHello, "enclave_random", 32, 32),
+    (EnclaveHello, "ecdsa_answer", 1, 16384),
     (StoredShare, "sealed", 1, 16384),
     (WrappedKey, "ciphertext", 1, 6144),
 ]
@@ -198,6 +210,7 @@ RANGES: list[tuple[type, str, int, int]] = [
     (inner.BeginDkg, "threshold", 1, 255),
     (inner.BeginDkg, "parties", 1, 255),
     (inner.Sign, "epoch", 1, (1 << 32) - 1),
+    (inner.SignEcdsa, "epoch", 1, (1 << 32) - 1),
     (inner.WalletInfo, "epoch", 1, (1 << 32) - 1),
     (inner.WalletInfo, "threshold", 1, 255),
     (inner.WalletInfo, "parties", 1, 255),
@@ -211,6 +224,8 @@ RANGES: list[tuple[type, str, int, int]] = [
 
 COUNTS: list[tuple[type, str, Any, int, int]] = [
     (outer.Keys, "keys", "k", 0, MAX_LIST),
+    (inner.Sign, "path", 5, 0, 16),
+    (inner.SignEcdsa, "path", 5, 0, 16),
     (inner.Sign, "commitments", b"c", 1, 256),
     (inner.Signed, "commitments", b"c", 1, 256),
     (inner.Signed, "shares", b"s", 1, 256),
@@ -302,7 +317,7 @@ TEXTS: list[tuple[type, str, list[str], list[str]]] = [
 
 
 def sample_tree(kind: type) -> dict[str, Any]:
-    by_type = {type(sample): sample for sample in PLAIN} | SAMPLES
+    by_type = {type(sample): sample for sample in PLAIN} | SAMPLES | PAYLOADS
     return dict(tree_of(by_type[kind]))
 
 
@@ -322,7 +337,7 @@ def test_lengths_of_byte_strings_are_bounded_exactly(kind: type, field: str, lea
         kind,
         field,
         inside=[bytes(least), bytes(most)],
-        outside=[bytes(least - 1), bytes(most + 1)],
+        outside=[bytes(most + 1), *([bytes(least - 1)] if least else [])],
     )
 
 
@@ -354,6 +369,8 @@ def test_texts_have_exactly_their_pattern(
 def test_the_entries_of_lists_are_bounded_too(good: int) -> None:
     bound(inner.Sign, "commitments", inside=[[bytes(good)]], outside=[[b""], [bytes(129)], [bytes(64), b""]])
     bound(inner.Signed, "shares", inside=[[bytes(64)]], outside=[[b""], [bytes(65)]])
+    for kind in (inner.Sign, inner.SignEcdsa):
+        bound(kind, "path", inside=[[0, (1 << 31) - 1]], outside=[[1 << 31], [-1], [0, "0"], [None]])
     bound(outer.Keys, "keys", inside=[["a/b"]], outside=[["a", "../b"], [""]])
     bound(
         outer.StatusReply,
@@ -363,18 +380,43 @@ def test_the_entries_of_lists_are_bounded_too(good: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("payload", "field", "most"), [("solana_message", "message", 1232), ("psbt", "psbt", 512 << 10)]
-)
-def test_payloads_are_bounded_exactly(payload: str, field: str, most: int) -> None:
-    bound(
-        inner.Sign,
-        "payload",
-        inside=[],
-        outside=[{"kind": payload, field: b""}, {"kind": payload, field: bytes(most + 1)}],
-    )
-    tree = sample_tree(inner.Sign) | {"payload": {"kind": payload, field: bytes(most)}}
-    assert decode(encode({"request": tree}), inner.Call)
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=name_of)
+def test_payloads_travel_in_their_own_request_only(payload: Any) -> None:
+    for kind, union in ((inner.Sign, inner.Payload), (inner.SignEcdsa, inner.EvmPayload)):
+        tree = {"request": sample_tree(kind) | {"payload": tree_of(payload)}}
+        if isinstance(payload, union):
+            assert decode(encode(tree), inner.Call).request.payload == payload
+        else:
+            refused(tree, inner.Call)
+
+
+def test_a_message_is_for_a_validator_or_says_that_it_is_not() -> None:
+    tree = sample_tree(inner.EvmMessagePayload)
+    assert decode(encode({**tree, "validator": None}), inner.EvmMessagePayload).validator is None
+    del tree["validator"]
+    refused(tree, inner.EvmMessagePayload)
+
+
+def test_the_payload_alone_says_who_the_validator_is() -> None:
+    found = {type(payload): inner.validator_of(payload) for payload in PAYLOADS.values()}
+    assert {kind for kind, validator in found.items() if validator is not None} == {inner.EvmMessagePayload}
+    assert found[inner.EvmMessagePayload] == PAYLOADS[inner.EvmMessagePayload].validator
+    assert inner.validator_of(inner.EvmMessagePayload(b"", None)) is None
+
+
+HELLOS = [(ClientHello, "ecdsa_setup"), (EnclaveHello, "ecdsa_answer")]
+
+
+@pytest.mark.parametrize(("kind", "field"), HELLOS)
+def test_the_transfers_of_a_hello_are_there_or_left_out(kind: type, field: str) -> None:
+    """One encoding only: a field that says nothing is not written."""
+    (without,) = (sample for sample in PLAIN if type(sample) is kind and getattr(sample, field) is None)
+    tree = tree_of(without)
+    assert field not in tree
+    assert getattr(decode(encode(tree), kind), field) is None
+    refused({**tree, field: None}, kind)
+    for stranger in (b"", "text", 5, [b"x"], True):
+        refused({**tree, field: stranger}, kind)
 
 
 def test_every_bounded_field_is_in_a_table() -> None:
@@ -386,23 +428,23 @@ def test_every_bounded_field_is_in_a_table() -> None:
         (inner.BeginDkg, "wallet_id"),
         (inner.FinishDkg, "wallet_id"),
         (inner.Sign, "wallet_id"),
+        (inner.SignEcdsa, "wallet_id"),
         (inner.WalletInfo, "wallet_id"),
         (inner.WalletInfo, "suite"),
         (inner.WalletInfo, "chain"),
         (inner.WalletInfo, "network"),
         (outer.StatusReply, "counters"),
     }
-    free = {(inner.Signed, "summary")}  # JSON-like, bounded by the record
+    free = {(kind, "summary") for kind in (inner.Signed, inner.EcdsaSigned)}  # JSON-like, bounded by the record
+    everything = {*SAMPLES, *PAYLOADS, inner.WalletInfo, ClientHello, EnclaveHello}
     fields = {
         (kind, field)
-        for kind in [*SAMPLES, inner.WalletInfo]
+        for kind in everything
         for field, content in sample_tree(kind).items()
         if field != "kind" and not isinstance(content, dict)
     }
-    fields |= {(outer.StatusReply, "counters"), (inner.Signed, "summary")}
-    assert fields == {
-        entry for entry in tables | same_alias | free if entry[0] in {*SAMPLES, inner.WalletInfo}
-    }
+    fields |= {(outer.StatusReply, "counters"), *free}
+    assert fields == {entry for entry in tables | same_alias | free if entry[0] in everything}
 
 
 # --- secrets and faults --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from threshold import KeyShare, Suite, dkg_start, frost_begin, frost_respond
 
 SUITES = list(Suite)
-SIGNING = [suite for suite in Suite if suite.can_sign]
+SIGNING = [suite for suite in Suite if suite.is_frost]
 CONTEXT = bytes(range(32))
 
 _VECTORS = Path(
