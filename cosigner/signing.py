@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.messages import ENCLAVE_PARTY, EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
-from threshold import derive_public_key, ecdsa_begin, frost_begin
+from threshold import ThresholdError, derive_public_key, ecdsa_begin, frost_begin
 from threshold.tasks import SigningTask, signing_task
 
 if TYPE_CHECKING:
@@ -124,9 +124,13 @@ async def cosign_ecdsa(
             ),
             EcdsaSigned,
         )
-        if signed.digest != digest:
-            raise _digest_mismatch()
-        signature, recovery_id, _ = pending.finish(signed.message2)
+        try:
+            if signed.digest != digest:
+                raise _digest_mismatch()
+            signature, recovery_id, _ = pending.finish(signed.message2)
+        except (CosignerError, ThresholdError):
+            session.ecdsa.burn()  # an enclave that answers so is not asked again in this session
+            raise
         return signature, recovery_id
 
     signature, recovery_id = await keeper.run(ceremony, ecdsa=True)

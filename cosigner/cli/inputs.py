@@ -17,6 +17,7 @@ from ..evm import unsigned_transaction  # noqa: TID252
 from ..store import ShareStore  # noqa: TID252
 
 _MAX_INPUT: Final = 1 << 20
+_MAX_BRACKETS: Final = 1 << 14  # more than a transaction of the greatest length has
 _PSBT_MAGIC: Final = b"psbt\xff"
 
 
@@ -117,8 +118,10 @@ def evm_transaction_from(content: bytes) -> bytes:
     except ValueError:
         pass
     try:
-        fields = json.loads(content)
-    except ValueError:
+        # Where a library has raised Python's recursion limit, depth would overflow the C stack.
+        deep = content.count(b"[") + content.count(b"{") > _MAX_BRACKETS
+        fields = None if deep else json.loads(content)
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise CosignerError(

@@ -138,7 +138,8 @@ def test_another_chain_is_refused_with_those_that_are_known(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "network"), [("solana", "mainnet"), ("bitcoin", ""), ("bitcoin", "Mainnet"), ("ethereum", "mainnet")]
+    ("name", "network"),
+    [("solana", "mainnet"), ("bitcoin", ""), ("bitcoin", "Mainnet"), ("ethereum", "mainnet")],
 )
 def test_another_network_is_refused_with_those_that_are_known(name: str, network: str) -> None:
     with pytest.raises(ProtocolError, match="known: '") as caught:

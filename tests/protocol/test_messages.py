@@ -435,7 +435,9 @@ def test_every_bounded_field_is_in_a_table() -> None:
         (inner.WalletInfo, "network"),
         (outer.StatusReply, "counters"),
     }
-    free = {(kind, "summary") for kind in (inner.Signed, inner.EcdsaSigned)}  # JSON-like, bounded by the record
+    free = {
+        (kind, "summary") for kind in (inner.Signed, inner.EcdsaSigned)
+    }  # JSON-like, bounded by the record
     everything = {*SAMPLES, *PAYLOADS, inner.WalletInfo, ClientHello, EnclaveHello}
     fields = {
         (kind, field)

@@ -88,7 +88,9 @@ def test_derived_shares_sign_for_the_output_key_of_the_derived_key(
         digest = os.urandom(32)
         (signature,) = sign(derived, [digest], [b""], list(signers))
         assert expected.verify(signature, digest)
-        assert not PublicKeyXOnly(output_key(shares[1].group_public_key)).verify(signature, digest) or not path
+        assert (
+            not PublicKeyXOnly(output_key(shares[1].group_public_key)).verify(signature, digest) or not path
+        )
         verify_signature(TAPROOT, derived[1].group_public_key, digest, signature, b"")
 
 
