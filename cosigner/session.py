@@ -19,7 +19,7 @@ from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
 from protocol.envelope.messages import Done, Fault
 from protocol.messages import Answer, Call, Close
-from threshold import ecdsa_setup_begin
+from threshold import ThresholdError, ecdsa_setup_begin
 
 from .errors import AttestationRefused, EnclaveRefused, HostError
 
@@ -44,6 +44,7 @@ _REOPEN: Final = frozenset(
         "record_rejected",
         "hello_rejected",
         "channel_exhausted",
+        "session_burned",  # by another signature of this session
     }
 )  # what a new session to a freshly attested enclave can cure
 
@@ -205,7 +206,7 @@ class SessionKeeper:
             self._ecdsa = self._ecdsa or ecdsa
             session = self._session
             if session is None or not session.usable or (self._ecdsa and session.ecdsa is None):
-                await self.close()  # a session that only lacks the transfers
+                # One that only lacks the transfers is left to what is under way in it, and to its end.
                 session = await Session.open(
                     self._transport, await self.enclave(), self._environment, ecdsa=self._ecdsa
                 )
@@ -221,7 +222,7 @@ class SessionKeeper:
             return await operation(await self.session(ecdsa=ecdsa))
         except EnclaveRefused:
             raise
-        except CosignerError as error:
+        except (CosignerError, ThresholdError) as error:
             if error.code not in _REOPEN:
                 raise
         self.forget()

@@ -6,17 +6,20 @@ but nobody shall try it at full speed. Until the enclave knows credentials, what
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 
-from . import log
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FAILED_CHECK: Final = (
+    "ot_check_failed"  # the code of what counts: a session that merely ended burns too, and does not
+)
 FREE: Final = 1  # burns without a delay: a client may try again once at once
 FIRST_DELAY: Final = 1.0  # seconds; doubles with every further burn
 MAX_DELAY: Final = 300.0
@@ -25,31 +28,36 @@ _REMEMBERED: Final = 100_000
 
 
 class Burns:
-    """How often sessions were burnt for each wallet, lately."""
+    """How often sessions were burnt for each wallet, lately. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._burns: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def record(self, environment: str, wallet_id: str, code: str) -> None:
+    def of(self, environment: str, wallet_id: str) -> WalletBurns:
+        """The burns of one wallet."""
+        return WalletBurns(self, (environment, wallet_id))
+
+    def record(self, key: tuple[str, str]) -> None:
         """A session was burnt while signing with this wallet."""
-        count = self._count(environment, wallet_id) + 1
-        self._burns[environment, wallet_id] = (count, self._clock())
-        self._burns.move_to_end((environment, wallet_id))
-        if len(self._burns) > _REMEMBERED:
-            self._burns.popitem(last=False)
-        log.event("session_burned", code=code, environment=environment, count=count)
+        with self._lock:
+            self._burns[key] = (self._count(key) + 1, self._clock())
+            self._burns.move_to_end(key)
+            if len(self._burns) > _REMEMBERED:
+                self._burns.popitem(last=False)
 
-    def require_patience(self, environment: str, wallet_id: str) -> None:
+    def require_patience(self, key: tuple[str, str]) -> None:
         """Refuse while the delay after the last burn lasts.
 
         :raises CosignerError: ``burn_delay``.
         """
-        count = self._count(environment, wallet_id)
-        if count <= FREE:
-            return
-        delay = min(FIRST_DELAY * 2.0 ** (count - FREE - 1), MAX_DELAY)
-        left = self._burns[environment, wallet_id][1] + delay - self._clock()
+        with self._lock:
+            count = self._count(key)
+            if count <= FREE:
+                return
+            delay = min(FIRST_DELAY * 2.0 ** (count - FREE - 1), MAX_DELAY)
+            left = self._burns[key][1] + delay - self._clock()
         if left > 0:
             raise CosignerError(
                 "burn_delay",
@@ -58,6 +66,22 @@ class Burns:
                 reaction=Reaction.ABORT,
             )
 
-    def _count(self, environment: str, wallet_id: str) -> int:
-        count, last = self._burns.get((environment, wallet_id), (0, 0.0))
+    def _count(self, key: tuple[str, str]) -> int:
+        count, last = self._burns.get(key, (0, 0.0))
         return count if self._clock() - last < FORGET else 0
+
+
+@dataclass(frozen=True)
+class WalletBurns:
+    """:class:`Burns`, for one wallet."""
+
+    burns: Burns
+    key: tuple[str, str]
+
+    def record(self) -> None:
+        """See :meth:`Burns.record`."""
+        self.burns.record(self.key)
+
+    def require_patience(self) -> None:
+        """See :meth:`Burns.require_patience`."""
+        self.burns.require_patience(self.key)

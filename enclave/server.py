@@ -40,7 +40,7 @@ from protocol.messages import (
 from threshold import ThresholdError, ecdsa_setup_respond
 
 from . import faults, log, signing, wallets
-from .burns import Burns
+from .burns import FAILED_CHECK, Burns
 from .sessions import session_gone
 from .work import compute
 
@@ -203,9 +203,9 @@ class Server:
         try:
             signed = await signing.sign_ecdsa(session, vault, self._burns, request)
         except ThresholdError as error:
-            if error.reaction == Reaction.BURN:
-                self._burns.record(session.environment, request.wallet_id, error.code)
+            if error.code == FAILED_CHECK:
                 self._counters["burned"] += 1
+                log.event("session_burned", code=error.code, environment=session.environment)
             raise
         self._counters["signed"] += 1
         return signed

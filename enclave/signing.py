@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.messages import CLIENT_PARTY, EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
-from threshold import derive_public_key, ecdsa_respond, frost_respond
+from threshold import ThresholdError, derive_public_key, ecdsa_respond, frost_respond
 from threshold.tasks import signing_task
 
+from .burns import FAILED_CHECK
 from .work import compute
 
 if TYPE_CHECKING:
     from protocol.messages import WalletInfo
     from threshold import EcdsaEnclaveOt, KeyShare
 
-    from .burns import Burns
+    from .burns import Burns, WalletBurns
     from .sessions import Session
     from .vault import Vault
 
@@ -70,13 +71,14 @@ async def sign_ecdsa(session: Session, vault: Vault, burns: Burns, request: Sign
             "This session was opened without the transfers that ECDSA needs; open one with them.",
             culprit=Culprit.CLIENT,
         )
-    burns.require_patience(session.environment, request.wallet_id)
     share, wallet = await vault.load(request.wallet_id, request.epoch)
-    return await compute(_answer_ecdsa, session.ecdsa, share, wallet, request)
+    return await compute(
+        _answer_ecdsa, session.ecdsa, share, wallet, request, burns.of(session.environment, wallet.wallet_id)
+    )
 
 
 def _answer_ecdsa(
-    transfers: EcdsaEnclaveOt, share: KeyShare, wallet: WalletInfo, request: SignEcdsa
+    transfers: EcdsaEnclaveOt, share: KeyShare, wallet: WalletInfo, request: SignEcdsa, burns: WalletBurns
 ) -> EcdsaSigned:
     task = signing_task(
         request.payload.kind,
@@ -87,5 +89,12 @@ def _answer_ecdsa(
         validator=validator_of(request.payload),
     )
     (digest,) = task.digests
-    message2 = ecdsa_respond(share, transfers, request.message1, digest, request.path, CLIENT_PARTY)
+    # In the worker thread, so that no more requests pass between a burn and its count than there are workers.
+    burns.require_patience()
+    try:
+        message2 = ecdsa_respond(share, transfers, request.message1, digest, request.path, CLIENT_PARTY)
+    except ThresholdError as error:
+        if error.code == FAILED_CHECK:
+            burns.record()
+        raise
     return EcdsaSigned(message2=message2, digest=digest, summary=task.summary)

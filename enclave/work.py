@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_POOL: Final = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="core")
+WORKERS: Final = os.cpu_count() or 1
+_POOL: Final = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="core")
 
 
 async def compute(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

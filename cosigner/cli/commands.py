@@ -101,6 +101,16 @@ async def wallet_show(options: argparse.Namespace, output: Output) -> None:
     )
 
 
+async def wallet_address(options: argparse.Namespace, output: Output) -> None:
+    """``cosigner wallet address``."""
+    settings = ClientConfig.load(options.config)
+    store = _open_store(options, output, create=False)
+    async with AsyncClient(settings, store) as client:
+        address = await client.derived_address(options.wallet, options.path)
+    path = "/".join(str(element) for element in options.path)
+    output.result({"wallet_id": options.wallet, "path": path, "address": address}, [address])
+
+
 async def sign_solana(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign solana``."""
     settings = ClientConfig.load(options.config)

@@ -154,6 +154,7 @@ def _evm_lines(summary: Any) -> list[str]:  # noqa: ANN401  (JSON-like; shapes: 
             f"chain id          {summary['chain_id']}",
             f"to                {summary['to'] or '(contract creation)'}",
             f"value             {summary['value']} wei",
+            f"nonce             {summary['nonce']}",
             f"fee               at most {summary['max_fee']} wei",
         ]
         if summary["call"]:

@@ -120,7 +120,7 @@ def evm_transaction_from(content: bytes) -> bytes:
     try:
         # Where a library has raised Python's recursion limit, depth would overflow the C stack.
         deep = content.count(b"[") + content.count(b"{") > _MAX_BRACKETS
-        fields = None if deep else json.loads(content)
+        fields = None if deep else json.loads(content, object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
@@ -130,6 +130,14 @@ def evm_transaction_from(content: bytes) -> bytes:
             culprit=Culprit.CLIENT,
         )
     return unsigned_transaction(fields)
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        msg = "a key stands twice"
+        raise ValueError(msg)
+    return fields
 
 
 def derivation_path(text: str) -> tuple[int, ...]:

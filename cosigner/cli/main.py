@@ -109,6 +109,18 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("wallet", metavar="ID", help="the wallet's id")
     show.set_defaults(run=commands.wallet_show)
 
+    address = wallets.add_parser(
+        "address",
+        parents=[everywhere, unlocking],
+        help="show an address below a wallet's key",
+        description="Show the address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet's key. Needs no enclave.",
+    )
+    address.add_argument("wallet", metavar="ID", help="the wallet's id")
+    address.add_argument(
+        "--path", type=derivation_path, required=True, metavar="PATH", help="the path, such as 0/5"
+    )
+    address.set_defaults(run=commands.wallet_address)
+
     sign = subparsers.add_parser("sign", help="sign a transaction together with the enclave")
     signs = sign.add_subparsers(title="commands", required=True, metavar="COMMAND")
     solana = signs.add_parser(

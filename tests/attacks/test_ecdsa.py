@@ -34,7 +34,7 @@ async def opened(tmp_path, name="user"):
 
 async def begin(user, wallet, message=MESSAGE):
     """The client's half of a request, as an honest client makes it."""
-    from eth_account.messages import encode_defunct, _hash_eip191_message
+    from eth_account.messages import _hash_eip191_message, encode_defunct
 
     share, _ = user._store.load(wallet.wallet_id)
     session = await user._keeper.session(ecdsa=True)
@@ -76,14 +76,14 @@ def test_an_altered_ot_message_burns_the_session_before_any_answer_leaves(tmp_pa
     async def scenario():
         host, user, wallet = await opened(tmp_path)
         session, _, message1 = await begin(user, wallet)
-        (enclave_session,) = host.enclave.sessions._sessions.values()
+        (enclave_session,) = (entry for entry in host.enclave.sessions._sessions.values() if entry.ecdsa)
         answers = len(host.seen)
         with pytest.raises(HostError) as gone:
             await session.call(request(wallet, flipped(message1, COLUMNS)), EcdsaSigned)
         assert (gone.value.code, gone.value.reaction) == ("session_unknown", Reaction.RETRY)
         assert len(host.seen) == answers  # no record came back, sealed or not
         assert not enclave_session.ecdsa.alive
-        assert len(host.enclave.sessions) == 0
+        assert enclave_session.closed
         assert host.enclave.server._counters["burned"] == 1
         # The session is gone for everything, not for ECDSA alone.
         with pytest.raises(HostError):
@@ -262,7 +262,7 @@ def test_many_signatures_at_once_on_one_session_and_one_wallet(tmp_path):
         )
         for message, done in zip(messages, signed, strict=True):
             assert signer(done, message) == wallet.address
-        assert len(host.enclave.sessions) == 1
+        assert sum(entry.ecdsa is not None for entry in host.enclave.sessions._sessions.values()) == 1
         assert len({done.signature[:32] for done in signed}) == len(signed)  # no nonce twice
 
     run(scenario)
@@ -295,5 +295,74 @@ def test_the_share_of_another_wallet_makes_no_signature(tmp_path):
         assert refused.value.code == "wrong_context"
         assert pending
         assert CLIENT_PARTY == 1
+
+    run(scenario)
+
+
+def test_a_first_signature_does_not_disturb_a_key_generation_under_way(tmp_path):
+    async def scenario():
+        host = Host()
+        await host.start_enclave()
+        user = client(host, tmp_path)
+        wallet = await user.create_wallet("ethereum")
+        user._keeper.forget()
+        created = await asyncio.gather(
+            user.create_wallet("solana"),
+            user.create_wallet("bitcoin"),
+            user.sign_evm_message(wallet.wallet_id, MESSAGE),
+        )
+        assert signer(created[2]) == wallet.address
+        assert not any(stored.pending for stored in user._store.wallets(tmp_path))
+
+    run(scenario)
+
+
+def test_a_session_that_ends_under_way_is_not_counted_as_burnt(tmp_path):
+    async def scenario():
+        host, user, wallet = await opened(tmp_path)
+        for _ in range(4):
+            session, _, message1 = await begin(user, wallet)
+            for entry in host.enclave.sessions._sessions.values():
+                if entry.ecdsa is not None:
+                    entry.ecdsa.burn()  # as eviction does
+            with pytest.raises(HostError):
+                await session.call(request(wallet, message1), EcdsaSigned)
+            user._keeper.forget()
+        assert host.enclave.server._counters["burned"] == 0
+        assert signer(await user.sign_evm_message(wallet.wallet_id, MESSAGE)) == wallet.address
+
+    run(scenario)
+
+
+def test_bad_requests_at_once_in_many_sessions_pass_the_delay_at_most_once_for_each_worker(tmp_path):
+    async def scenario():
+        from enclave.work import WORKERS
+
+        host, user, wallet = await opened(tmp_path)
+        host.enclave.server._burns = Burns(lambda: 1000.0)
+        requests = []
+        for _ in range(12):
+            user._keeper.forget()
+            session, _, message1 = await begin(user, wallet)
+            requests.append(session.call(request(wallet, flipped(message1, COLUMNS)), EcdsaSigned))
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        assert all(isinstance(result, (HostError, EnclaveRefused)) for result in results)
+        assert host.enclave.server._counters["burned"] <= burns_room.FREE + WORKERS
+        assert (
+            sum(getattr(result, "code", "") == "burn_delay" for result in results)
+            >= 12 - burns_room.FREE - WORKERS
+        )
+
+    run(scenario)
+
+
+def test_signatures_of_a_session_that_another_signature_burnt_are_made_in_a_new_one(tmp_path):
+    async def scenario():
+        _, user, wallet = await opened(tmp_path)
+        session = await user._keeper.session(ecdsa=True)
+        tasks = [asyncio.create_task(user.sign_evm_message(wallet.wallet_id, MESSAGE)) for _ in range(6)]
+        await asyncio.sleep(0)
+        session.ecdsa.burn()
+        assert {signer(done) for done in await asyncio.gather(*tasks)} == {wallet.address}
 
     run(scenario)

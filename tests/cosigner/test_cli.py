@@ -277,6 +277,7 @@ def test_all_commands_are_found_by_these_tests() -> None:
         "",
         "attest",
         "wallet",
+        "wallet address",
         "wallet create",
         "wallet list",
         "wallet show",

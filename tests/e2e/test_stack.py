@@ -13,8 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
 
 from cosigner import AsyncClient, AttestationRefused, Client, ClientConfig, EnclaveRefused, ShareStore
+from cosigner.cli import main as command
 from simulator import stack
 from tests.support.world import (
     PASSPHRASE,
@@ -95,6 +98,10 @@ def test_a_wallet_of_every_suite_is_made_and_signs(running, shares):
         psbt = bitcoin_psbt(bitcoin.address, inputs=5)
         verify_bitcoin(psbt, client.sign_bitcoin(bitcoin.wallet_id, psbt).transaction, bitcoin.address)
         assert bitcoin.address.startswith("bcrt1p")
+        ethereum = client.create_wallet("ethereum")
+        greeting = client.sign_evm_message(ethereum.wallet_id, b"hello")
+        recovered = Account.recover_message(encode_defunct(b"hello"), signature=greeting.signature)
+        assert recovered == ethereum.address
 
 
 def test_an_enclave_killed_between_key_generation_and_signing_still_signs(running, shares):
@@ -103,6 +110,37 @@ def test_an_enclave_killed_between_key_generation_and_signing_still_signs(runnin
         kill_enclave(running)
         message = solana_message(wallet.address)
         verify_solana(message, client.sign_solana(wallet.wallet_id, message).signature, wallet.address)
+
+
+def test_an_enclave_killed_between_ethereum_signatures_costs_one_attempt(running, shares):
+    with Client(config(running), shares) as client:
+        wallet = client.create_wallet("ethereum")
+        account = client.evm_account(wallet.wallet_id, path=(0, 5))
+        transaction = {
+            "chainId": 1,
+            "nonce": 0,
+            "to": "0x" + "de" * 20,
+            "value": 1,
+            "gas": 21_000,
+            "maxFeePerGas": 1,
+            "maxPriorityFeePerGas": 1,
+        }
+        for _ in range(2):
+            signed = account.sign_transaction(transaction)
+            assert Account.recover_transaction(signed.raw_transaction) == account.address
+            assert account.address == client.derived_address(wallet.wallet_id, (0, 5))
+            kill_enclave(running)
+
+
+def test_the_address_below_a_wallet_is_shown_by_the_command(running, shares, tmp_path, capsys):
+    with Client(config(running), shares) as client:
+        wallet = client.create_wallet("bitcoin")
+        expected = client.derived_address(wallet.wallet_id, (0, 5))
+    (tmp_path / "passphrase").write_bytes(PASSPHRASE)
+    arguments = ["--config", str(running.client_config), "--store", str(tmp_path / "shares")]
+    arguments += ["--passphrase-file", str(tmp_path / "passphrase"), "--path", "m/0/5", wallet.wallet_id]
+    assert command(["wallet", "address", *arguments]) == 0
+    assert capsys.readouterr().out.strip() == expected != wallet.address
 
 
 def test_two_clients_at_once_sign_with_one_wallet(running, shares, tmp_path):
