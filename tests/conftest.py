@@ -1,6 +1,14 @@
 """Settings that every test shares."""
 
 import os
+import sys
+
+_RECURSION_LIMIT = sys.getrecursionlimit()
+
+import py_ecc  # noqa: E402, F401  (comes with eth_account; importing it raises the recursion limit to 100,000)
+
+# Back to what every process of the product has: with py_ecc's limit, any C code that recurses can overflow its stack.
+sys.setrecursionlimit(_RECURSION_LIMIT)
 
 from hypothesis import HealthCheck, settings
 

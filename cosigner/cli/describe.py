@@ -169,7 +169,10 @@ def _evm_lines(summary: Any) -> list[str]:  # noqa: ANN401  (JSON-like; shapes: 
             f"domain            {json.dumps(jsonable(summary['domain']))}",
         ]
     else:
-        lines.append(f"message           {summary['text'] if summary['text'] is not None else '(not text)'}")
+        text = summary["text"]  # quoted: it could hold line breaks that look like ours
+        lines.append(
+            f"message           {'(not text)' if text is None else json.dumps(text, ensure_ascii=False)}"
+        )
     return lines
 
 

@@ -144,8 +144,8 @@ def _parser() -> argparse.ArgumentParser:
         "tx",
         parents=[everywhere, unlocking],
         help="sign a transaction",
-        description="Sign a transaction of types 0 to 4: a JSON object as eth_account and web3.py take it, or the unsigned "
-        "transaction as hexadecimal text.",
+        description="Sign a transaction of types 0 to 4: a JSON object as eth_account and web3.py take it (without "
+        "`from`), or the unsigned transaction as hexadecimal text.",
     )
     transaction.set_defaults(run=commands.sign_evm_transaction)
     message = evms.add_parser(

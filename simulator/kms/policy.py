@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MAX_POLICY: Final = 32 * 1024
+_MAX_BRACKETS: Final = 4096
 ACCOUNT: Final = "111122223333"
 
 _VERSIONS: Final = frozenset({"2012-10-17", "2008-10-17"})
@@ -107,6 +108,10 @@ def parse_policy(text: str) -> KeyPolicy:
     if len(text.encode()) > MAX_POLICY:
         raise MalformedPolicyError("longer than 32 KiB")
     try:
+        if (
+            text.count("[") + text.count("{") > _MAX_BRACKETS
+        ):  # see enclave.aws: depth may overflow the C stack
+            raise ValueError("nested too deeply")
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise MalformedPolicyError("not JSON") from error

@@ -27,6 +27,7 @@ from simulator.kms.store import KeyStore
 from simulator.pki import NitroPki, TlsAuthority
 
 REGION: Final = "us-east-1"
+_MAX_BRACKETS: Final = 4096
 _MAX_BODY: Final = 1024 * 1024
 _IDLE_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.05  # how long `stop` may have to wait
@@ -235,6 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _json_object(body: bytes) -> dict[str, object]:
+    if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:  # see enclave.aws: depth may overflow the C stack
+        raise ApiError("SerializationException", "the body is nested too deeply")
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:

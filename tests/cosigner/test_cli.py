@@ -20,20 +20,36 @@ from coincurve import PublicKeyXOnly
 from embit.psbt import PSBT
 from embit.script import address_to_scriptpubkey
 from embit.transaction import Transaction as BitcoinTransaction
+from eth_account import Account
+from eth_account.messages import _hash_eip191_message, encode_defunct, encode_typed_data
 from solders.transaction import Transaction
+from web3 import Web3
 
 from cosigner import Wallet
 from cosigner.cli.main import _parser, main
+from cosigner.evm import unsigned_transaction
 from cosigner.store import KdfParameters, ShareStore, StoreFile
 from protocol.envelope import cbor
 from simulator import stack
 from tests.cosigner.ceremonies import ceremony
 from tests.cosigner.payloads import psbt, solana_message
+from tests.threshold.test_evm_typed_data import MAIL
 
 HOUSE = Path(__file__).parents[2]
 COSIGNER = str(Path(sys.executable).with_name("cosigner"))
 PASSPHRASE = "correct horse battery staple"
 UNKNOWN = "0f8fad5b-d9cb-469f-a165-70867728950e"
+MESSAGE = b"attack at dawn\n"
+TO = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+TRANSACTION = {
+    "chainId": 1,
+    "nonce": 7,
+    "gas": 21_000,
+    "maxFeePerGas": "0x4a817c800",
+    "maxPriorityFeePerGas": 10**9,
+    "to": TO,
+    "value": 10**18,
+}
 
 
 @dataclass
@@ -221,6 +237,84 @@ def test_a_psbt_is_signed_in_every_form(
         assert ran.json["signatures"][str(index)] == signature.hex()
 
 
+def evm_input(kind: str, form: str) -> bytes:
+    if kind == "message":
+        return MESSAGE
+    if kind == "typed-data":
+        return json.dumps(MAIL).encode()
+    unsigned = unsigned_transaction(TRANSACTION).hex()
+    return {"hexadecimal": f"{unsigned}\n", "0x": f"  0x{unsigned.upper()}\n"}.get(
+        form, json.dumps(TRANSACTION, indent=2)
+    ).encode()
+
+
+@pytest.mark.parametrize("path", [[], ["--path", "0"], ["--path", "m/0/5"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "payload",
+    [("tx", "JSON"), ("tx", "hexadecimal"), ("tx", "0x"), ("message", "file"), ("typed-data", "JSON")],
+)
+def test_evm_payloads_are_signed_in_every_form(
+    shell: Shell,
+    wallets: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    payload: tuple[str, str],
+    path: list[str],
+) -> None:
+    kind, form = payload
+    wallet, file = wallets["ethereum"], tmp_path / "payload"
+    file.write_bytes(evm_input(kind, form))
+    ran = shell.unlocked(
+        "sign", "evm", kind, "--wallet", wallet["wallet_id"], *path, str(file), "--json", stdin=b""
+    )
+    assert (ran.code, ran.err) == (0, "")
+    found = ran.json
+    assert set(found) == {"signature", "digest", "transaction", "transaction_hash", "summary"}
+    sender = wallet["address"]
+    if path:
+        derived = shell.unlocked("wallet", "address", wallet["wallet_id"], *path, "--json")
+        assert derived.code == 0
+        assert derived.json["address"] != sender
+        sender = derived.json["address"]
+    assert found["summary"]["from"] == sender
+    if kind == "tx":
+        assert Account.recover_transaction(found["transaction"]) == sender
+        assert found["transaction_hash"] == Web3.keccak(hexstr=found["transaction"]).to_0x_hex()
+        return
+    assert (found["transaction"], found["transaction_hash"]) == (None, None)
+    signable = encode_defunct(MESSAGE) if kind == "message" else encode_typed_data(full_message=MAIL)
+    assert Account.recover_message(signable, signature=found["signature"]) == sender
+    assert found["digest"] == "0x" + _hash_eip191_message(signable).hex()
+
+
+def test_evm_payloads_come_from_standard_input(shell: Shell, wallets: dict[str, dict[str, Any]]) -> None:
+    wallet = wallets["ethereum"]
+    for kind in ("tx", "message", "typed-data"):
+        ran = shell.unlocked(
+            "sign", "evm", kind, "--wallet", wallet["wallet_id"], "-", "--json", stdin=evm_input(kind, "JSON")
+        )
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.json["summary"]["from"] == wallet["address"]
+
+
+def test_bitcoin_is_spent_from_a_path(
+    shell: Shell, wallets: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    wallet, file = wallets["bitcoin"], tmp_path / "payment"
+    address = shell.unlocked("wallet", "address", wallet["wallet_id"], "--path", "m/0/5", "--json").json[
+        "address"
+    ]
+    file.write_bytes(psbt(address))
+    ran = shell.unlocked(
+        "sign", "bitcoin", "--wallet", wallet["wallet_id"], "--path", "0/5", str(file), "--json"
+    )
+    assert (ran.code, ran.err) == (0, "")
+    script, unsigned = address_to_scriptpubkey(address), PSBT.parse(file.read_bytes()).tx
+    digest = unsigned.sighash_taproot(0, script_pubkeys=[script], values=[60_000])
+    assert PublicKeyXOnly(script.data[2:]).verify(bytes.fromhex(ran.json["signatures"]["0"]), digest)
+    refused = shell.unlocked("sign", "bitcoin", "--wallet", wallet["wallet_id"], str(file), "--json")
+    assert refused.error["code"] == "psbt_no_input_of_wallet"
+
+
 # --- the commands, for a person --------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +347,31 @@ def test_the_commands_print_lines_for_a_person(
         assert said in signed.out
 
 
+def test_evm_commands_print_lines_for_a_person(
+    shell: Shell, wallets: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    wallet, file = wallets["ethereum"], tmp_path / "payload"
+    token = {**TRANSACTION, "value": 0, "data": "0xa9059cbb" + "00" * 12 + "35" * 20 + f"{500:064x}"}
+    other = {**TRANSACTION, "to": None, "data": "0x6001600055"}
+    for kind, content, said in (
+        ("tx", json.dumps(TRANSACTION), [TO, "1000000000000000000 wei", "at most", "transaction hash"]),
+        ("tx", json.dumps(token), ["erc20.transfer", '"500"', "0x" + "35" * 20]),
+        ("tx", json.dumps(other), ["contract creation", "60016000", "5 bytes of data"]),
+        ("message", "Grüezi", ["message", "Grüezi"]),
+        ("message", "\x1b[2J", ["(not text)"]),
+        ("typed-data", json.dumps(MAIL), ["Mail", '"chainId": "1"']),
+    ):
+        file.write_bytes(content.encode())
+        ran = shell.unlocked("sign", "evm", kind, "--wallet", wallet["wallet_id"], str(file))
+        assert (ran.code, ran.err) == (0, "")
+        for expected in (*said, wallet["address"], "digest", "signature"):
+            assert expected.lower() in ran.out.lower()
+        assert ("transaction" in ran.out) == (kind == "tx")
+    ran = shell.unlocked("wallet", "address", wallet["wallet_id"], "--path", "0/5")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.strip().startswith("0x")
+
+
 # --- exit codes ------------------------------------------------------------------------------------------------------------------
 
 
@@ -277,10 +396,10 @@ def test_all_commands_are_found_by_these_tests() -> None:
         "",
         "attest",
         "wallet",
-        "wallet address",
         "wallet create",
         "wallet list",
         "wallet show",
+        "wallet address",
         "sign",
         "sign solana",
         "sign bitcoin",
@@ -324,6 +443,12 @@ def test_the_command_is_installed_under_its_name_and_as_a_module(command: list[s
         ["sign"],
         ["sign", "solana", "message"],
         ["sign", "solana", "--wallet", UNKNOWN],
+        ["sign", "solana", "--wallet", UNKNOWN, "--path", "0", "message"],
+        ["sign", "evm"],
+        ["sign", "evm", "tx", "FILE"],
+        ["sign", "evm", "message", "--wallet", UNKNOWN],
+        ["sign", "evm", "digest", "--wallet", UNKNOWN, "FILE"],
+        ["wallet", "address", UNKNOWN],
         ["attest", "extra"],
         ["attest", "--passphrase", "x"],
         ["demo", "--config", "x"],
@@ -335,6 +460,42 @@ def test_wrong_usage_exits_with_two(arguments: list[str], capsys: pytest.Capture
         _parser().parse_args(arguments)
     assert caught.value.code == 2
     assert "usage: cosigner" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "m",
+        "m/",
+        "/",
+        "0/",
+        "/0",
+        "0//5",
+        "m/m/0",
+        "0'",
+        "0h",
+        "-1",
+        "2147483648",
+        "0x5",
+        "a",
+        "٣",
+        " 0",
+        "9" * 5000,
+    ],
+)
+@pytest.mark.parametrize(
+    "command", ["sign evm tx", "sign evm message", "sign evm typed-data", "sign bitcoin", "wallet address"]
+)
+def test_a_path_that_is_none_exits_with_two(
+    command: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = [UNKNOWN] if command == "wallet address" else ["--wallet", UNKNOWN, "FILE"]
+    for arguments in ([f"--path={path}"], ["--path", path]):
+        with pytest.raises(SystemExit) as caught:
+            _parser().parse_args([*command.split(), *arguments, *rest])
+        assert caught.value.code == 2
+        assert "--path" in capsys.readouterr().err
 
 
 def test_wrong_usage_exits_with_two_from_the_shell_as_well() -> None:
@@ -410,6 +571,88 @@ def test_refused_payloads_exit_with_one_and_their_code(
         ran = shell.unlocked("sign", *arguments, "--json")
         assert ran.error["code"] == code, arguments
     assert shell("wallet", "show", UNKNOWN, "--json").error["code"] == "wallet_missing"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "code", "field"),
+    [
+        ("tx", b"", "evm_malformed", None),
+        ("tx", b"c0", "evm_malformed", None),
+        ("tx", b"0x05c0", "evm_type_unsupported", None),
+        ("tx", b"0xabc", "input_malformed", None),
+        ("tx", b"not hexadecimal", "input_malformed", None),
+        ("tx", b"[1, 2]", "input_malformed", None),
+        ("tx", b"\xff\xfe\x00", "input_malformed", None),
+        ("tx", b"[" * 200_000, "input_malformed", None),
+        ("tx", b'{"nonce": 1, "nonce": 2}', "input_malformed", None),
+        ("tx", {"nonce": ...}, "evm_transaction_field", "nonce"),
+        ("tx", {"nonce": "1"}, "evm_transaction_field", "nonce"),
+        ("tx", {"nonce": 2**64}, "evm_malformed", "nonce"),
+        ("tx", {"value": 1.5}, "evm_transaction_field", "value"),
+        ("tx", {"to": "0x70997970c51812dc3A010C7d01b50e0d17dc79C8"}, "evm_transaction_field", "to"),
+        ("tx", {"gasLimit": 5}, "evm_transaction_field", "gasLimit"),
+        ("tx", {"from": "0x" + "00" * 20}, "evm_transaction_field", "from"),
+        ("tx", {"type": 9}, "evm_type_unsupported", "type"),
+        (
+            "tx",
+            {"accessList": [{"address": "0x", "storageKeys": []}]},
+            "evm_transaction_field",
+            "accessList[0].address",
+        ),
+        ("message", bytes((1 << 17) + 1), "evm_too_large", None),
+        ("typed-data", b"", "typed_data_malformed", None),
+        ("typed-data", b"{}", "typed_data_missing_field", None),
+        ("typed-data", b"[" * 100_000, "typed_data_malformed", None),
+        (
+            "typed-data",
+            json.dumps({**MAIL, "message": {**MAIL["message"], "contents": 5}}).encode(),
+            "typed_data_value",
+            "contents",
+        ),
+    ],
+)
+def test_a_malformed_evm_payload_is_refused_with_its_code_and_field(
+    shell: Shell,
+    wallets: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    *,
+    kind: str,
+    content: bytes | dict[str, Any],
+    code: str,
+    field: str | None,
+) -> None:
+    if isinstance(content, dict):
+        changed = {name: value for name, value in {**TRANSACTION, **content}.items() if value is not ...}
+        content = json.dumps(changed).encode()
+    file = tmp_path / "payload"
+    file.write_bytes(content)
+    arguments = ["sign", "evm", kind, "--wallet", wallets["ethereum"]["wallet_id"], str(file)]
+    error = shell.unlocked(*arguments, "--json").error
+    assert (error["code"], error["culprit"]) == (code, "client")
+    if field is not None:
+        assert f"{field})" in error["message"]
+    spoken = shell.unlocked(*arguments)
+    assert (spoken.code, spoken.out) == (1, "")
+    assert code in spoken.err
+
+
+def test_refused_evm_requests_exit_with_one_and_their_code(
+    shell: Shell, wallets: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    message = tmp_path / "message"
+    message.write_bytes(MESSAGE)
+    ethereum, bitcoin, solana = (wallets[name]["wallet_id"] for name in ("ethereum", "bitcoin", "solana"))
+    evm = ["sign", "evm", "message"]
+    for arguments, code in (
+        ([*evm, "--wallet", UNKNOWN, str(message)], "wallet_missing"),
+        ([*evm, "--wallet", bitcoin, str(message)], "payload_wrong_chain"),
+        ([*evm, "--wallet", ethereum, str(tmp_path / "absent")], "input_unreadable"),
+        ([*evm, "--wallet", ethereum, "--path", "/".join(["0"] * 17), str(message)], "invalid_path"),
+        (["wallet", "address", ethereum, "--path", "/".join(["0"] * 17)], "invalid_path"),
+        (["wallet", "address", solana, "--path", "0"], "invalid_public_key"),
+        (["wallet", "address", UNKNOWN, "--path", "0"], "wallet_missing"),
+    ):
+        assert shell.unlocked(*arguments, "--json").error["code"] == code, arguments
 
 
 # --- passphrases -----------------------------------------------------------------------------------------------------------------

@@ -19,10 +19,12 @@ from cosigner.cli import main as run_main
 from cosigner.cli.main import _parser
 from cosigner.cli.output import Output
 from cosigner.errors import CosignerError, StoreError
+from cosigner.evm import unsigned_transaction
 from cosigner.store import ShareStore
 from protocol.envelope.errors import Culprit, Reaction
 from tests.cosigner.payloads import psbt, solana_message
 from threshold import PayloadError, ThresholdError
+from threshold.payload import evm_transaction_inspect
 
 MESSAGE = solana_message("9An8VkXwkSf6wbairDwYwRFcYyFSHp8ECni45AJandvu")
 PSBT = psbt("bc1p6uedqg6eyt0l44y4l7ypl5phfzywm0yszy8mre339sw5fwp3wvnsan0ct2")
@@ -249,8 +251,12 @@ def test_commands_are_coroutines_that_take_options_and_output() -> None:
             "wallet_create",
             "wallet_list",
             "wallet_show",
+            "wallet_address",
             "sign_solana",
             "sign_bitcoin",
+            "sign_evm_transaction",
+            "sign_evm_message",
+            "sign_evm_typed_data",
             "demo",
         )
     )
@@ -276,3 +282,91 @@ def test_token_transfers_are_described() -> None:
         describe._instruction(entry)
         == "spl-token.transferChecked: 5 base units of MINT from SOURCE to DESTINATION"
     )
+
+
+# --- EVM ---------------------------------------------------------------------------------------------------------------------------
+
+TRANSACTION = {"chainId": 1, "nonce": 0, "gas": 21000, "gasPrice": "0x7", "to": "0x" + "35" * 20}
+UNSIGNED = unsigned_transaction(TRANSACTION)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(TRANSACTION),
+        json.dumps(TRANSACTION, indent=4) + "\n",
+        UNSIGNED.hex(),
+        "0x" + UNSIGNED.hex(),
+        f"\n 0x{UNSIGNED.hex().upper()} \r\n",
+    ],
+    ids=["JSON", "indented", "hexadecimal", "0x", "0X with space"],
+)
+def test_an_evm_transaction_is_read_in_every_form(content: str) -> None:
+    assert inputs.evm_transaction_from(content.encode()) == UNSIGNED
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"x",
+        b"0xabc",
+        b"0x0x",
+        b"null",
+        b"5.0",
+        b"[]",
+        b'"0x00"',
+        b'{"nonce": 1',
+        b'{"nonce": 1, "nonce": 1}',
+        b'{"accessList": [{"address": 1, "address": 2}]}',
+        b'{"nonce": ' + b"9" * 5000 + b"}",
+        b"\xff\xfe",
+        b"[" * (1 << 20),
+        b'{"a":' * 100_000,
+        b'[{"a":' * 100_000,
+    ],
+    ids=lambda content: content[:12].decode("latin-1"),
+)
+def test_what_is_no_transaction_is_malformed(content: bytes) -> None:
+    with pytest.raises(CosignerError) as caught:
+        inputs.evm_transaction_from(content)
+    assert (caught.value.code, caught.value.culprit) == ("input_malformed", Culprit.CLIENT)
+
+
+def test_the_greatest_access_list_is_read() -> None:
+    """More brackets than any other transaction has."""
+    access = [{"address": "0x" + "35" * 20, "storageKeys": []}] * 5_400
+    unsigned = inputs.evm_transaction_from(json.dumps({**TRANSACTION, "accessList": access}).encode())
+    assert 120_000 < len(unsigned) <= 128 << 10
+    assert len(evm_transaction_inspect(unsigned)["access_list"]) == 5_400
+
+
+@pytest.mark.parametrize("content", [b'{"nonce": NaN}', b'{"nonce": Infinity}', b'{"\\ud800": 1}', b"{}"])
+def test_a_transaction_with_a_wrong_field_is_refused_by_the_field(content: bytes) -> None:
+    with pytest.raises(PayloadError) as caught:
+        inputs.evm_transaction_from(content)
+    assert (caught.value.code, caught.value.field is None) == ("evm_transaction_field", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("0", (0,)),
+        ("m/0/5", (0, 5)),
+        ("0/5", (0, 5)),
+        ("2147483647", (2**31 - 1,)),
+        ("1/" * 20 + "1", (1,) * 21),
+    ],
+)
+def test_a_path_is_read_with_or_without_its_root(text: str, path: tuple[int, ...]) -> None:
+    assert inputs.derivation_path(text) == path
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_path_or_none(text: str) -> None:
+    try:
+        path = inputs.derivation_path(text)
+    except ValueError:
+        return
+    assert path
+    assert all(0 <= index < 1 << 31 for index in path)
+    assert inputs.derivation_path("/".join(map(str, path))) == path

@@ -599,6 +599,28 @@ def test_garbage_in_place_of_message_2_is_blamed_on_the_enclave(
     assert code in {None, error.code}
 
 
+def test_signatures_under_way_are_made_anew_when_a_wrong_answer_ends_their_session(house: House) -> None:
+    real, wrong = enclave_server.signing.sign_ecdsa, [True]
+
+    async def deceive_once(*arguments: Any) -> EcdsaSigned:
+        signed = await real(*arguments)
+        return msgspec.structs.replace(signed, message2=b"x") if wrong and wrong.pop() else signed
+
+    async def many(client: AsyncClient) -> list[EthereumSignature | BaseException]:
+        await client.open(ecdsa=True)
+        tasks = (client.sign_evm_message(house.wallet_id, MESSAGE) for _ in range(4))
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(enclave_server.signing, "sign_ecdsa", deceive_once)
+        outcomes = house.run(many)
+    (failed,) = (outcome for outcome in outcomes if isinstance(outcome, BaseException))
+    assert isinstance(failed, ThresholdError)
+    assert (failed.code, failed.culprit) == ("malformed_message", 2)
+    signed = [outcome for outcome in outcomes if isinstance(outcome, EthereumSignature)]
+    assert [recovered(encode_defunct(MESSAGE), each) for each in signed] == [house.address] * 3
+
+
 def test_an_answer_to_an_earlier_request_is_blamed_on_the_enclave(house: House) -> None:
     house.message(MESSAGE)
     earlier: list[EcdsaSigned] = []

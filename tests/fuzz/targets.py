@@ -56,14 +56,21 @@ from tests.cosigner.ceremonies import Ceremony, ceremony
 from tests.cosigner.payloads import psbt, solana_message
 from tests.protocol.samples import CLIENT_CONFIG, FAULT, PLAIN, SAMPLES, enveloped
 from threshold import (
+    EcdsaClientOt,
+    EcdsaEnclaveOt,
     PayloadError,
     SealingKey,
     ThresholdError,
     dkg_start,
+    ecdsa_begin,
+    ecdsa_respond,
+    ecdsa_setup_begin,
+    ecdsa_setup_respond,
     frost_begin,
     frost_respond,
     verify_signature,
 )
+from threshold.ecdsa import MESSAGE1_LEN, MESSAGE2_LEN, SETUP_ANSWER_LEN
 from threshold.payload import (
     bitcoin_address,
     evm_transaction_inspect,
@@ -241,9 +248,10 @@ def _hello_plaintexts() -> list[bytes]:
                 environment=name,
                 client_key=ChannelKey().public_bytes,
                 client_random=os.urandom(32),
+                ecdsa_setup=setup,
             )
         )
-        for name in ("sandbox", "a")
+        for name, setup in (("sandbox", None), ("a", os.urandom(40)))
     ]
 
 
@@ -421,6 +429,36 @@ def input_solana(data: bytes) -> None:
     assert isinstance(inputs.solana_message_from(data), bytes)
 
 
+@target(
+    CosignerError,
+    PayloadError,
+    seeds=lambda: [
+        *(transaction.hex().encode() for transaction in _evm_transactions()),
+        *(json.dumps(fields).encode() for fields in _evm_fields()),
+        b" 0xC0\n",
+    ],
+)
+def input_evm_transaction(data: bytes) -> None:
+    """A JSON object gives a transaction that the core parses, if its numbers fit; hexadecimal text gives any bytes."""
+    unsigned = inputs.evm_transaction_from(data)
+    try:
+        raw = bytes.fromhex(data.decode("ascii").strip().removeprefix("0x"))
+    except ValueError:
+        nonce = json.loads(data)["nonce"]
+        found = evm_transaction_inspect(unsigned)["nonce"]
+        assert found == (nonce if isinstance(nonce, int) else int(nonce, 16))
+    else:
+        assert raw == unsigned
+
+
+@target(ValueError, seeds=lambda: [b"m/0/5", b"0", b"2147483647/7"])
+def input_derivation_path(data: bytes) -> None:
+    path = inputs.derivation_path(data.decode())
+    assert path
+    assert all(0 <= index < 1 << 31 for index in path)
+    assert inputs.derivation_path("/".join(map(str, path))) == path
+
+
 @target(CosignerError, seeds=lambda: [base64.encodebytes(b"psbt\xff"), b"psbt\xff\x00\xff"])
 def input_psbt(data: bytes) -> None:
     assert isinstance(inputs.psbt_from(data), bytes)
@@ -478,19 +516,24 @@ def native_psbt_inspect(data: bytes) -> None:
         assert entry["sighash"] is None or len(entry["sighash"]) == 32
 
 
-def _evm_transactions() -> list[bytes]:
+def _evm_fields() -> list[dict[str, Any]]:
+    """Transactions of all types, as JSON can hold them."""
     to = "0x" + "35" * 20
-    call = {"chainId": 1, "nonce": 9, "gas": 21000, "to": to, "value": 10**18, "data": b"data"}
+    call = {"chainId": 1, "nonce": 9, "gas": 21000, "to": to, "value": 10**18, "data": "0x64617461"}
     fees = {**call, "maxFeePerGas": 20, "maxPriorityFeePerGas": 10}
     access = {"accessList": [{"address": to, "storageKeys": [5]}]}
     authorization = {"chainId": 1, "address": to, "nonce": 1, "yParity": 1, "r": 5, "s": 6}
     return [
-        unsigned_transaction({**call, "gasPrice": 20}),
-        unsigned_transaction({**call, "gasPrice": 20, **access}),
-        unsigned_transaction({**fees, **access, "to": None}),
-        unsigned_transaction({**fees, "maxFeePerBlobGas": 5, "blobVersionedHashes": [b"\1" * 32]}),
-        unsigned_transaction({**fees, "authorizationList": [authorization]}),
+        {**call, "gasPrice": 20},
+        {**call, "gasPrice": 20, **access},
+        {**fees, **access, "to": None},
+        {**fees, "maxFeePerBlobGas": 5, "blobVersionedHashes": ["0x" + "01" * 32]},
+        {**fees, "authorizationList": [authorization]},
     ]
+
+
+def _evm_transactions() -> list[bytes]:
+    return [unsigned_transaction(fields) for fields in _evm_fields()]
 
 
 @target(PayloadError, seeds=_evm_transactions)
@@ -696,3 +739,77 @@ def _register_ceremony(chain: str) -> None:
 
 for _chain_name in _SUITES:
     _register_ceremony(_chain_name)
+
+
+# --- the native core: two-party ECDSA ----------------------------------------------------------------------------------------------
+
+_DIGEST = b"\x09" * 32
+_PATH = [0, 5]
+
+
+@cache
+def _ecdsa_setup() -> tuple[bytes, bytes]:
+    """A setup message and the answer to it."""
+    message = ecdsa_setup_begin()[1]
+    return message, ecdsa_setup_respond(message)[1]
+
+
+@target(ThresholdError, seeds=lambda: [_ecdsa_setup()[0]])
+def native_ecdsa_setup(data: bytes) -> None:
+    _, answer = ecdsa_setup_respond(data)
+    assert len(answer) == SETUP_ANSWER_LEN
+
+
+@target(ThresholdError, seeds=lambda: [_ecdsa_setup()[1]])
+def native_ecdsa_setup_answer(data: bytes) -> None:
+    """Whether the answer is to this very setup shows only when the transfers are used."""
+    assert ecdsa_setup_begin()[0].finish(data, _CONTEXT).alive
+
+
+@cache
+def _ecdsa_session() -> list[tuple[EcdsaClientOt, EcdsaEnclaveOt]]:
+    """The one session; what burns it makes room for another."""
+    return []
+
+
+def _ecdsa_ends() -> tuple[EcdsaClientOt, EcdsaEnclaveOt]:
+    kept = _ecdsa_session()
+    if not kept or not all(end.alive for end in kept[0]):
+        setup, message = ecdsa_setup_begin()
+        answering, answer = ecdsa_setup_respond(message)
+        kept[:] = [(setup.finish(answer, _CONTEXT), answering.bind(_CONTEXT))]
+    return kept[0]
+
+
+def _burnt_as_said(error: ThresholdError, end: EcdsaClientOt | EcdsaEnclaveOt) -> None:
+    assert isinstance(error.culprit, int), "not blamed on the sender"
+    assert end.alive == (error.reaction != "burn"), "burnt without saying so, or the other way round"
+
+
+@target(ThresholdError, seeds=lambda: [bytes(MESSAGE1_LEN)])
+def native_ecdsa_message1(data: bytes) -> None:
+    client, enclave = _shares("ethereum")
+    client_ot, enclave_ot = _ecdsa_ends()
+    _, message1 = ecdsa_begin(client, client_ot, _DIGEST, _PATH, 2)
+    try:
+        answer = ecdsa_respond(enclave, enclave_ot, _altered(message1, data), _DIGEST, _PATH, 1)
+    except ThresholdError as error:
+        _burnt_as_said(error, enclave_ot)
+        raise
+    assert not any(data), "an altered request was answered"
+    assert len(answer) == MESSAGE2_LEN
+
+
+@target(ThresholdError, seeds=lambda: [bytes(MESSAGE2_LEN)])
+def native_ecdsa_message2(data: bytes) -> None:
+    client, enclave = _shares("ethereum")
+    client_ot, enclave_ot = _ecdsa_ends()
+    pending, message1 = ecdsa_begin(client, client_ot, _DIGEST, _PATH, 2)
+    genuine = ecdsa_respond(enclave, enclave_ot, message1, _DIGEST, _PATH, 1)
+    try:
+        signature, _, public_key = pending.finish(_altered(genuine, data))
+    except ThresholdError as error:
+        _burnt_as_said(error, client_ot)
+        raise
+    assert not any(data), "an altered answer made a signature"
+    assert (len(signature), len(public_key)) == (64, 33)

@@ -119,12 +119,29 @@ PAYLOADS: dict[type[msgspec.Struct], Any] = {
 }
 """Every payload; they travel in :class:`Sign` and :class:`SignEcdsa`."""
 
+_REQUESTS: list[inner.Request] = [
+    msgspec.structs.replace(SAMPLES[kind], payload=payload)
+    for kind, payloads in (
+        (inner.Sign, [PAYLOADS[inner.PsbtPayload]]),
+        (
+            inner.SignEcdsa,
+            [
+                PAYLOADS[inner.EvmMessagePayload],
+                inner.EvmMessagePayload(message=b"", validator=None),
+                PAYLOADS[inner.EvmTypedDataPayload],
+            ],
+        ),
+    )
+    for payload in payloads
+]
+
 PLAIN: list[Any] = [
     outer.LinkRequestFrame(id=7, body=outer.Status()),
     outer.LinkReplyFrame(id=(1 << 32) - 1, body=FAULT),
     outer.StorageRequestFrame(id=0, body=outer.StorageGet(key="a")),
     outer.StorageReplyFrame(id=1, body=outer.Missing()),
     inner.Call(request=inner.Close()),
+    *(inner.Call(request=request) for request in _REQUESTS),
     inner.Answer(reply=FAULT),
     WALLET,
     AttestedKeys(version=1, channel_key=bytes(32)),
