@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from protocol.envelope.errors import Culprit, Reaction
 from protocol.envelope.limits import MAX_FRAME
+from protocol.envelope.nesting import is_deep
 
 from .errors import HostError
 
@@ -135,11 +136,11 @@ class Transport:
 
 
 def _json(body: bytes, kind: type[_T]) -> _T:
-    """Decode JSON that is not nested deeply: where a library has raised Python's recursion limit, depth overflows the C stack.
+    """Decode JSON that is not nested deeply.
 
     :raises msgspec.MsgspecError: not JSON of that kind.
     """
-    if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
+    if is_deep(body, _MAX_BRACKETS):
         msg = "nested too deeply"
         raise msgspec.DecodeError(msg)
     return msgspec.json.decode(body, type=kind)

@@ -29,6 +29,8 @@ import urllib3.connection
 import urllib3.exceptions
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
+from protocol.envelope.nesting import is_deep
+
 MAX_ANSWER: Final = 1024 * 1024
 MAX_BRACKETS: Final = 2048
 _HTTPS: Final = 443
@@ -216,8 +218,7 @@ def _check_body(body: bytes) -> None:
     """Read strictly what botocore reads leniently: a service of the JSON protocol answers with one JSON object or nothing."""
     if len(body) > MAX_ANSWER:
         raise AnswerError(f"an answer of more than {MAX_ANSWER} bytes")
-    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
-        # Python's own limit is not enough: some libraries raise it so far that the parser overflows the C stack.
+    if is_deep(body, MAX_BRACKETS):
         raise AnswerError("the answer is nested too deeply")
     try:
         parsed = json.loads(body or b"{}")

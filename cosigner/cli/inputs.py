@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from protocol.envelope.errors import CosignerError, Culprit
+from protocol.envelope.nesting import is_deep
 
 from ..errors import StoreError  # noqa: TID252
 from ..evm import unsigned_transaction  # noqa: TID252
@@ -118,9 +119,11 @@ def evm_transaction_from(content: bytes) -> bytes:
     except ValueError:
         pass
     try:
-        # Where a library has raised Python's recursion limit, depth would overflow the C stack.
-        deep = content.count(b"[") + content.count(b"{") > _MAX_BRACKETS
-        fields = None if deep else json.loads(content, object_pairs_hook=_without_repetition)
+        fields = (
+            None
+            if is_deep(content, _MAX_BRACKETS)
+            else json.loads(content, object_pairs_hook=_without_repetition)
+        )
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):

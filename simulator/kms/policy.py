@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from protocol.envelope.nesting import is_deep
+
 MAX_POLICY: Final = 32 * 1024
 _MAX_BRACKETS: Final = 4096
 ACCOUNT: Final = "111122223333"
@@ -108,9 +110,7 @@ def parse_policy(text: str) -> KeyPolicy:
     if len(text.encode()) > MAX_POLICY:
         raise MalformedPolicyError("longer than 32 KiB")
     try:
-        if (
-            text.count("[") + text.count("{") > _MAX_BRACKETS
-        ):  # see enclave.aws: depth may overflow the C stack
+        if is_deep(text.encode(), _MAX_BRACKETS):
             raise ValueError("nested too deeply")
         document = json.loads(text)
     except (ValueError, RecursionError) as error:

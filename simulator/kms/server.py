@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from attestation.policy import TrustPolicy
+from protocol.envelope.nesting import is_deep
 from simulator.kms.envelope import Encoding
 from simulator.kms.errors import ApiError
 from simulator.kms.faults import Fault, Faults
@@ -236,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _json_object(body: bytes) -> dict[str, object]:
-    if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:  # see enclave.aws: depth may overflow the C stack
+    if is_deep(body, _MAX_BRACKETS):
         raise ApiError("SerializationException", "the body is nested too deeply")
     try:
         value = json.loads(body)
