@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 
+from . import log
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -34,6 +36,12 @@ class Burns:
         self._clock = clock
         self._burns: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
         self._lock = threading.Lock()
+        self._total = 0
+
+    @property
+    def total(self) -> int:
+        """Burns since the enclave started."""
+        return self._total
 
     def of(self, environment: str, wallet_id: str) -> WalletBurns:
         """The burns of one wallet."""
@@ -46,6 +54,8 @@ class Burns:
             self._burns.move_to_end(key)
             if len(self._burns) > _REMEMBERED:
                 self._burns.popitem(last=False)
+            self._total += 1
+        log.event("session_burned", code=FAILED_CHECK, environment=key[0])
 
     def require_patience(self, key: tuple[str, str]) -> None:
         """Refuse while the delay after the last burn lasts.

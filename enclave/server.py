@@ -37,10 +37,10 @@ from protocol.messages import (
     Sign,
     SignEcdsa,
 )
-from threshold import ThresholdError, ecdsa_setup_respond
+from threshold import ecdsa_setup_respond
 
 from . import faults, log, signing, wallets
-from .burns import FAILED_CHECK, Burns
+from .burns import Burns
 from .sessions import session_gone
 from .work import compute
 
@@ -79,7 +79,6 @@ class Server:
             "sessions_opened": 0,
             "wallets_created": 0,
             "signed": 0,
-            "burned": 0,
         }
         self._burns = Burns()
 
@@ -147,7 +146,7 @@ class Server:
                     phase=self._boot.phase.value,
                     reason=self._boot.reason[:1024],
                     sessions=len(self._sessions),
-                    counters=dict(self._counters),
+                    counters={**self._counters, "burned": self._burns.total},
                 )
 
     async def _open_session(self, hello: bytes) -> SessionOpened:
@@ -186,7 +185,9 @@ class Server:
                 self._counters["signed"] += len(signed.shares)
                 return signed
             case SignEcdsa():
-                return await self._sign_ecdsa(session, vault, request)
+                signed_ecdsa = await signing.sign_ecdsa(session, vault, self._burns, request)
+                self._counters["signed"] += 1
+                return signed_ecdsa
             case BeginDkg():
                 return await wallets.begin_dkg(session, request)
             case FinishDkg():
@@ -198,17 +199,6 @@ class Server:
             case Close():
                 self._sessions.close(session)
                 return Done()
-
-    async def _sign_ecdsa(self, session: Session, vault: Vault, request: SignEcdsa) -> Reply:
-        try:
-            signed = await signing.sign_ecdsa(session, vault, self._burns, request)
-        except ThresholdError as error:
-            if error.code == FAILED_CHECK:
-                self._counters["burned"] += 1
-                log.event("session_burned", code=error.code, environment=session.environment)
-            raise
-        self._counters["signed"] += 1
-        return signed
 
     def _vault(self, environment: str) -> Vault:
         vault = self._vaults.get(environment)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.messages import CLIENT_PARTY, EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
 from threshold import ThresholdError, derive_public_key, ecdsa_respond, frost_respond
-from threshold.tasks import signing_task
+from threshold.tasks import require_chain, signing_task
 
 from .burns import FAILED_CHECK
 from .work import compute
@@ -80,6 +80,7 @@ async def sign_ecdsa(session: Session, vault: Vault, burns: Burns, request: Sign
 def _answer_ecdsa(
     transfers: EcdsaEnclaveOt, share: KeyShare, wallet: WalletInfo, request: SignEcdsa, burns: WalletBurns
 ) -> EcdsaSigned:
+    require_chain(request.payload.kind, wallet.chain)  # before a derivation that only some wallets' keys know
     task = signing_task(
         request.payload.kind,
         request.payload.content,

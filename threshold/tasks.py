@@ -8,6 +8,13 @@ from typing import Final
 from . import payload as payloads
 from .errors import PayloadError
 
+_CHAINS: Final = {
+    "solana_message": "solana",
+    "psbt": "bitcoin",
+    "evm_transaction": "ethereum",
+    "evm_message": "ethereum",
+    "evm_typed_data": "ethereum",
+}
 _WEI: Final = (
     "value",
     "gas_price",
@@ -46,21 +53,29 @@ def signing_task(
     :param validator: for ``evm_message`` of version 0, the validator's address, 20 bytes.
     :raises PayloadError: ``payload_wrong_chain``, or as the functions below.
     """
-    match kind, chain:
-        case "solana_message", "solana":
+    require_chain(kind, chain)
+    match kind:
+        case "solana_message":
             return solana_task(content, public_key)
-        case "psbt", "bitcoin":
+        case "psbt":
             return psbt_task(content, public_key, network)
-        case "evm_transaction", "ethereum":
+        case "evm_transaction":
             return evm_transaction_task(content, public_key)
-        case "evm_message", "ethereum":
+        case "evm_message":
             return evm_message_task(content, public_key, validator)
-        case "evm_typed_data", "ethereum":
-            return evm_typed_data_task(content, public_key)
         case _:
-            raise PayloadError(
-                "payload_wrong_chain", f"This is a wallet for {chain}; it cannot sign such a payload."
-            )
+            return evm_typed_data_task(content, public_key)
+
+
+def require_chain(kind: str, chain: str) -> None:
+    """Refuse a payload that wallets of ``chain`` do not sign.
+
+    :raises PayloadError: ``payload_wrong_chain``.
+    """
+    if _CHAINS.get(kind) != chain:
+        raise PayloadError(
+            "payload_wrong_chain", f"This is a wallet for {chain}; it cannot sign such a payload."
+        )
 
 
 def solana_task(message: bytes, public_key: bytes) -> SigningTask:

@@ -84,7 +84,7 @@ def test_an_altered_ot_message_burns_the_session_before_any_answer_leaves(tmp_pa
         assert len(host.seen) == answers  # no record came back, sealed or not
         assert not enclave_session.ecdsa.alive
         assert enclave_session.closed
-        assert host.enclave.server._counters["burned"] == 1
+        assert host.enclave.server._burns.total == 1
         # The session is gone for everything, not for ECDSA alone.
         with pytest.raises(HostError):
             await host.record(session._channel.session_id, session._channel.seal(b"anything"))
@@ -124,7 +124,7 @@ def test_a_session_that_is_burnt_twice_is_not_tried_a_third_time(tmp_path, monke
             await user.sign_evm_message(wallet.wallet_id, MESSAGE)
         assert gone.value.code == "session_unknown"
         assert next(calls) == 2
-        assert host.enclave.server._counters["burned"] == 2
+        assert host.enclave.server._burns.total == 2
 
     run(scenario)
 
@@ -167,7 +167,7 @@ def test_a_replayed_message_takes_no_index_twice_and_burns_nothing(tmp_path):
             assert refused.value.code == "index_reused"
         signature, _, _ = pending.finish(first.message2)
         assert len(signature) == 64
-        assert host.enclave.server._counters["burned"] == 0
+        assert host.enclave.server._burns.total == 0
         assert signer(await user.sign_evm_message(wallet.wallet_id, MESSAGE)) == wallet.address
         assert await user._keeper.session() is session
 
@@ -185,7 +185,7 @@ def test_a_message_made_in_another_session_is_refused_before_any_check_and_burns
         with pytest.raises(EnclaveRefused) as refused:
             await session.call(request(wallet, foreign), EcdsaSigned)
         assert refused.value.code == "wrong_context"
-        assert host.enclave.server._counters["burned"] == 0
+        assert host.enclave.server._burns.total == 0
         assert session.ecdsa.alive
 
     run(scenario)
@@ -198,7 +198,7 @@ def test_a_message_made_for_another_payload_is_refused_and_burns_nothing(tmp_pat
         with pytest.raises(EnclaveRefused) as refused:
             await session.call(request(wallet, message1, b"something else"), EcdsaSigned)
         assert refused.value.code == "wrong_context"
-        assert host.enclave.server._counters["burned"] == 0
+        assert host.enclave.server._burns.total == 0
 
     run(scenario)
 
@@ -248,7 +248,7 @@ def test_a_request_that_dies_midway_costs_nothing_but_that_attempt(tmp_path):
         host.record = real
         assert signer(await user.sign_evm_message(wallet.wallet_id, MESSAGE)) == wallet.address
         assert not session.usable
-        assert host.enclave.server._counters["burned"] == 0
+        assert host.enclave.server._burns.total == 0
 
     run(scenario)
 
@@ -328,7 +328,7 @@ def test_a_session_that_ends_under_way_is_not_counted_as_burnt(tmp_path):
             with pytest.raises(HostError):
                 await session.call(request(wallet, message1), EcdsaSigned)
             user._keeper.forget()
-        assert host.enclave.server._counters["burned"] == 0
+        assert host.enclave.server._burns.total == 0
         assert signer(await user.sign_evm_message(wallet.wallet_id, MESSAGE)) == wallet.address
 
     run(scenario)
@@ -347,7 +347,7 @@ def test_bad_requests_at_once_in_many_sessions_pass_the_delay_at_most_once_for_e
             requests.append(session.call(request(wallet, flipped(message1, COLUMNS)), EcdsaSigned))
         results = await asyncio.gather(*requests, return_exceptions=True)
         assert all(isinstance(result, (HostError, EnclaveRefused)) for result in results)
-        assert host.enclave.server._counters["burned"] <= burns_room.FREE + WORKERS
+        assert host.enclave.server._burns.total <= burns_room.FREE + WORKERS
         assert (
             sum(getattr(result, "code", "") == "burn_delay" for result in results)
             >= 12 - burns_room.FREE - WORKERS
