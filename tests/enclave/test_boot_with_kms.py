@@ -12,11 +12,10 @@ from botocore.config import Config
 
 from enclave.boot import Boot, Phase
 from enclave.credentials import Credentials
-from enclave.keys import data_key
+from enclave.environments import Environments
 from enclave.kms import AttestedKms, KmsError
 from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
 from enclave.tunnel import Tunnel
-from enclave.vault import Vault
 from protocol.envelope import cbor, frames
 from protocol.envelope.address import Address
 from protocol.envelope.errors import Culprit
@@ -50,7 +49,7 @@ def behave(simulator):
 def manifest_for(simulator, key_arn: str) -> Manifest:
     return Manifest(
         version=1,
-        environments=[Environment(id="sandbox", kms_key_arn=key_arn)],
+        environments=[Environment(id="sandbox", kms_key_arn=key_arn, key_policy="editable")],
         kms=KmsEndpoint(region="us-east-1", host=NAME, port=443, ca_pem=simulator.ca_pem.decode()),
     )
 
@@ -67,7 +66,6 @@ class World:
         self.key_arn = simulator.create_key(editable(key_policy({0: bytes(48)}), simulator.account))
         self.manifest = manifest_for(simulator, self.key_arn)
         self.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(self.manifest.encode())})
-        self.vaults: dict[str, Vault] = {}
 
     def allow(self, pcrs) -> None:
         """The operator puts a key policy that pins these PCRs."""
@@ -89,8 +87,8 @@ class World:
         credentials = Credentials()
         credentials.update(CREDENTIALS)
 
-        async def release(manifest: Manifest) -> None:
-            kms = AttestedKms(
+        async def connect(manifest: Manifest) -> AttestedKms:
+            return AttestedKms(
                 region=manifest.kms.region,
                 host=manifest.kms.host,
                 port=manifest.kms.port,
@@ -100,15 +98,9 @@ class World:
                 nsm=nsm,
                 sleep=lambda seconds: None,
             )
-            for environment in manifest.environments:
-                self.vaults[environment.id] = Vault(
-                    environment=environment.id,
-                    key_arn=environment.kms_key_arn,
-                    sealing_key=await data_key(environment, kms=kms, storage=self.storage),
-                    storage=self.storage,
-                )
 
-        return Boot(nsm, release)
+        self.environments = Environments(nsm, self.storage, connect)
+        return Boot(nsm, self.environments)
 
     async def provision(self, boot: Boot) -> None:
         path = f"{self.directory}/{next(self.numbers)}"
@@ -249,7 +241,7 @@ def test_the_ciphertext_of_another_environment_does_not_decrypt(world):
     async def scenario():
         await world.provision(world.boot())
         record = world.storage.records["environments/sandbox/data-key"]
-        other = Environment(id="other", kms_key_arn=world.key_arn)
+        other = Environment(id="other", kms_key_arn=world.key_arn, key_policy="editable")
         world.manifest = Manifest(version=1, environments=[other], kms=world.manifest.kms)
         world.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())})
         forged = record[1].replace(b"gsandbox", b"eother")
