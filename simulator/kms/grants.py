@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from simulator.kms.errors import ApiError
 from simulator.kms.fields import Body, member, optional_text, string_map, strings, text
-from simulator.kms.principals import stands_for
+from simulator.kms.principals import is_principal, stands_for
 
 # KMS Developer Guide, «Grant operations», those for symmetric encryption keys.
 _USES_CONTEXT: Final = frozenset(
@@ -32,7 +32,6 @@ _USES_CONTEXT: Final = frozenset(
 )
 _OPERATIONS: Final = _USES_CONTEXT | {"CreateGrant", "DescribeKey", "RetireGrant"}
 _CONSTRAINTS: Final = ("EncryptionContextEquals", "EncryptionContextSubset")
-_PRINCIPAL: Final = re.compile(r"arn:aws[a-z-]*:(iam|sts)::\d{12}:[\w+=,.@:/-]{1,200}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9:/_-]{1,256}")
 _MAX_PAIRS: Final = 8
 
@@ -172,7 +171,7 @@ def grant_condition_keys(grant: Grant) -> dict[str, tuple[str, ...]]:
 
 
 def _principal(value: str) -> str:
-    if _PRINCIPAL.fullmatch(value) is None:
+    if not is_principal(value):
         raise ApiError("InvalidArnException", f"ARN '{value}' is not a principal's")
     return value
 
