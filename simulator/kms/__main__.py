@@ -23,21 +23,25 @@ SIMULATED: Final = "simulated"
 
 def main() -> int:
     """Serve; print one line when ready."""
-    options = _options()
+    parser = _parser()
+    options = parser.parse_args()
     own_root = NitroPki.open(options.state).root_sha256
     roots = frozenset(own_root if root == SIMULATED else root for root in options.root_sha256 or [SIMULATED])
-    simulator = KmsSimulator(
-        options.state,
-        trust=TrustPolicy(roots=roots),
-        host=options.host,
-        port=options.port,
-        region=options.region,
-        account=options.account,
-        names=tuple(options.name),
-        credentials=_credentials(options.credentials),
-        principals=dict(options.principal),
-        log=options.log,
-    )
+    try:
+        simulator = KmsSimulator(
+            options.state,
+            trust=TrustPolicy(roots=roots),
+            host=options.host,
+            port=options.port,
+            region=options.region,
+            account=options.account,
+            names=tuple(options.name),
+            credentials=_credentials(options.credentials),
+            principals=dict(options.principal),
+            log=options.log,
+        )
+    except (OSError, TypeError, ValueError) as error:
+        parser.error(str(error))
     for injection in options.fault:
         simulator.faults.add(injection)
     ca_file = options.state / "kms-ca.pem"
@@ -76,7 +80,7 @@ def _principal(text: str) -> tuple[str, str]:
     return access_key, arn
 
 
-def _options() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator.kms",
         description="A KMS stand-in that checks Nitro attestation documents. It protects nothing.",
@@ -137,7 +141,7 @@ def _options() -> argparse.Namespace:
         help="misbehave: FAULT[:OPERATION][*TIMES|*always][@SECONDS] (repeatable)",
     )
     parser.add_argument("--json", action="store_true", help="print the ready line as one JSON object")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
