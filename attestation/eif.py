@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, Final
 
 from attestation.eif_errors import EifError
 from attestation.eif_signature import ImageSigner, verify_signature
-from attestation.strict_json import JsonError, parse_object
+from attestation.strict_json import FileError, parse_object
 
 __all__ = ["EifError", "ImageSigner", "Measurements", "measure"]
 
@@ -253,5 +253,5 @@ def _cmdline(raw: bytes) -> bytes:
 def _metadata(raw: bytes) -> Mapping[str, Any]:
     try:
         return MappingProxyType(parse_object(raw, max_bytes=len(raw)))
-    except JsonError as error:
-        raise EifError("metadata_malformed", f"the metadata is {error}") from error
+    except FileError as error:
+        raise EifError("metadata_malformed", f"the metadata is {error.message}") from error
