@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attestation.key_policy import render
 from enclave.key_policy import (
     DATA_ACTIONS,
     EDIT_ACTIONS,
@@ -105,6 +106,26 @@ def release(image: str, manifest: str, **elements: object) -> Policy:
 def test_the_rendered_policy_is_pinned(accept_editable: bool) -> None:
     text = key_policy(PCRS, account=ACCOUNT)
     assert judge_policy(text, ours=OURS, accept_editable=accept_editable) is Verdict.PINNED
+
+
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/cosigner-host"
+OPERATOR = f"arn:aws:iam::{ACCOUNT}:user/operator"
+
+
+@pytest.mark.parametrize("releases", [1, 3])
+@pytest.mark.parametrize("editors", [(), (OPERATOR,)], ids=["nobody edits", "somebody edits"])
+@pytest.mark.parametrize("deleters", [(), (OPERATOR,)], ids=["nobody deletes", "somebody deletes"])
+def test_the_judge_agrees_with_the_renderer_for_operators(
+    releases: int, editors: tuple[str, ...], deleters: tuple[str, ...]
+) -> None:
+    others = [{**PCRS, 0: bytes([number]) * 48} for number in range(1, releases)]
+    text = render([PCRS, *others], account=ACCOUNT, role=ROLE, editors=editors, deleters=deleters)
+    expected = Verdict.EDITABLE if others or editors else Verdict.PINNED
+    assert judge_policy(text, ours=OURS, accept_editable=True) is expected
+    if expected is Verdict.PINNED:
+        assert judge_policy(text, ours=OURS, accept_editable=False) is expected
+    else:
+        assert refused(text).code == ("kms_policy_refused" if others else "kms_policy_editable")
 
 
 ACCEPTED: dict[str, Change] = {
@@ -411,8 +432,10 @@ def test_a_manifest_that_accepts_editing_accepts_nothing_else(name: str) -> None
 
 
 def test_a_refusal_names_its_statement() -> None:
-    error = refused(changed(lambda p: p["Statement"].append(allow("kms:Encrypt", Sid="Backdoor"))))
-    assert error.message == "statement 3 ('Backdoor') allows 'kms:encrypt'"
+    error = refused(changed(lambda p: p["Statement"].insert(0, allow("kms:Encrypt", Sid="Backdoor"))))
+    assert error.message == "statement 1 ('Backdoor') allows 'kms:encrypt'"
+    error = refused(changed(lambda p: p["Statement"].insert(0, allow("kms:Encrypt"))))
+    assert error.message == "statement 1 allows 'kms:encrypt'"
 
 
 @pytest.mark.parametrize("sid", ["\ud800", "x" * 5000, "\x00\n\r", "ä"])
