@@ -509,7 +509,7 @@ NOT_STRICT: dict[str, str] = {
     ),
     "a condition twice": json.dumps(good()).replace(f'"{IMAGE}"', f'"{IMAGE}": "{OTHER}", "{IMAGE}"', 1),
     "a condition twice in two cases": json.dumps(good()).replace(
-        f'"{IMAGE}"', f'"{IMAGE.lower()}": "{OTHER}", "{IMAGE}"', 1
+        f'"{IMAGE}"', f'"{IMAGE.lower()}": "{"a1" * 48}", "{IMAGE}"', 1
     ),
     "nested deeply": "[" * 100_000,
     "nested deeply inside": json.dumps(good()).replace('"*"', "[" * 5000 + "]" * 5000, 1),
@@ -521,6 +521,12 @@ NOT_STRICT: dict[str, str] = {
 def test_what_is_not_one_strict_json_object_is_refused(name: str) -> None:
     for accept_editable in (True, False):
         assert refused(NOT_STRICT[name], accept_editable=accept_editable).code == "kms_policy_refused"
+
+
+def test_depth_is_refused_before_anything_recursive_reads_it() -> None:
+    """Python's own limit is no help: libraries raise it (`protocol.envelope.nesting`)."""
+    assert "nested too deeply" in refused("[" * 2049).message
+    assert "nested too deeply" not in refused("[" * 2048).message
 
 
 def test_a_policy_of_exactly_kms_own_limit_is_read() -> None:
