@@ -176,6 +176,7 @@ def test_credentials_and_principals_of_the_command_line(tmp_path: Path) -> None:
         ["--principal", "X=arn:aws:iam::111122223333:role/enclave"],
         ["--root-sha256", "abc"],
         ["--credentials", "/nowhere"],
+        ["--log", "/nowhere/log"],
     ],
 )
 def test_wrong_options_are_refused(tmp_path: Path, arguments: list[str]) -> None:
