@@ -68,6 +68,11 @@ class KmsService:
             "RevokeGrant": self._revoke_grant,
         }
 
+    @property
+    def operations(self) -> frozenset[str]:
+        """Those that are simulated."""
+        return frozenset(self._operations)
+
     def run(self, call: Call) -> Answer:
         """Carry out the call; the answer is JSON-ready. Raises ApiError."""
         run = self._operations.get(call.operation)
