@@ -7,7 +7,7 @@ from moto.kms.models import Key
 from simulator.kms.conditions import Context
 from simulator.kms.errors import ApiError
 from simulator.kms.faults import Fault
-from simulator.kms.fields import Body, flag, string_map
+from simulator.kms.fields import Body, flag, optional_text, string_map
 from simulator.kms.policy import Request
 from simulator.kms.principals import account_of, role_of
 from simulator.kms.recipient import Recipient
@@ -37,6 +37,16 @@ class Call:
         """Only some operations have the parameter; a caller who sends it elsewhere relies on what is not there."""
         if self.body.get("Recipient") is not None:
             raise ApiError("ValidationException", f"{self.operation} has no Recipient parameter")
+
+    def refuse(self, name: str) -> None:
+        """A member that is not simulated must not be ignored silently."""
+        if self.body.get(name):
+            raise ApiError("UnsupportedOperationException", f"{name} is not simulated")
+
+    def demand(self, name: str, only: str, *, otherwise: str) -> None:
+        """A member that, when given, has one possible value here; `otherwise`: the error's name."""
+        if optional_text(self.body, name) not in (None, only):
+            raise ApiError(otherwise, f"{name} can only be {only}")
 
     def stop_dry_run(self) -> None:
         """To be called when the caller may, and before anything is done."""

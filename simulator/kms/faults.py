@@ -43,6 +43,22 @@ ERRORS: Final = {
     Fault.EXPIRED_TOKEN: ApiError("ExpiredTokenException", "The security token included is expired"),
 }
 
+OPERATIONS: Final = frozenset(
+    {
+        "CreateGrant",
+        "CreateKey",
+        "Decrypt",
+        "DescribeKey",
+        "Encrypt",
+        "GenerateDataKey",
+        "GenerateRandom",
+        "GetKeyPolicy",
+        "ListGrants",
+        "PutKeyPolicy",
+        "RetireGrant",
+        "RevokeGrant",
+    }
+)
 MAX_SECONDS: Final = 3600.0
 _SPECIFICATION: Final = re.compile(
     r"(?P<fault>[a-z-]+)(?::(?P<operation>[A-Za-z]{1,64}))?(?:\*(?P<times>[0-9]{1,6}|always))?"
@@ -63,6 +79,10 @@ class Injection:
     times: int | None = 1
 
     def __post_init__(self) -> None:
+        if self.operation is not None and self.operation not in OPERATIONS:
+            raise ValueError(
+                f"{self.operation} is not an operation of the simulator: the fault would wait for ever"
+            )
         if self.times is not None and self.times < 1:
             raise ValueError("a fault happens at least once")
         if not 0 <= self.seconds <= MAX_SECONDS or (self.seconds > 0) != (self.fault is Fault.DELAY):

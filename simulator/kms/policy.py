@@ -87,16 +87,14 @@ def key_policy(pcrs: Mapping[int, bytes], *, account: str = ACCOUNT, role: str |
     """The policy that operators render (`attestation.key_policy`) for one release, as JSON, with looser demands.
 
     `pcrs`: index to 48 bytes; PCR0 and PCR16 may be missing, and any may be zero, which the operators' renderer refuses.
-    `role`: who calls; None for every principal of the account, which may schedule the key's deletion, too.
+    `role`: who calls; None for every principal of the account.
     """
     if not pcrs:
         raise ValueError("a policy without measurements would release keys to any enclave")
     root = f"arn:aws:iam::{account}:root"
     release = {**dict.fromkeys(REQUIRED_PCRS, _SOME_PCR), **dict.fromkeys(pcrs, _SOME_PCR)}
     everybody = f"arn:aws:iam::{account}:role/everybody"
-    policy = json.loads(
-        render([release], account=account, role=role or everybody, deleters=() if role else (root,))
-    )
+    policy = json.loads(render([release], account=account, role=role or everybody))
     policy["Statement"][0]["Condition"] = {
         operator: {
             name: pcrs[index].hex()

@@ -288,9 +288,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(response)
 
     def do_GET(self) -> None:
+        self.close_connection = True  # a body, which means nothing here, is left unread
         self._control(b"")
 
     def do_DELETE(self) -> None:
+        self.close_connection = True
         self._control(b"")
 
     def _control(self, body: bytes) -> None:

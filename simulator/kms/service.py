@@ -68,6 +68,11 @@ class KmsService:
             "RevokeGrant": self._revoke_grant,
         }
 
+    @property
+    def operations(self) -> frozenset[str]:
+        """Those that are simulated."""
+        return frozenset(self._operations)
+
     def run(self, call: Call) -> Answer:
         """Carry out the call; the answer is JSON-ready. Raises ApiError."""
         run = self._operations.get(call.operation)
@@ -103,6 +108,8 @@ class KmsService:
         for name, only in (("KeySpec", "SYMMETRIC_DEFAULT"), ("KeyUsage", "ENCRYPT_DECRYPT")):
             if optional_text(call.body, name) not in (None, only):
                 raise ApiError("UnsupportedOperationException", f"{name}: only {only} is simulated")
+        for name in ("CustomKeyStoreId", "XksKeyId", "Tags"):
+            call.refuse(name)
         if flag(call.body, "MultiRegion") or optional_text(call.body, "Origin") not in (None, "AWS_KMS"):
             raise ApiError("UnsupportedOperationException", "only single-region AWS_KMS keys are simulated")
         policy = optional_text(call.body, "Policy")
@@ -123,11 +130,13 @@ class KmsService:
     def _get_key_policy(self, call: Call) -> Answer:
         call.refuse_recipient()
         key = self._authorized_key(call, text(call.body, "KeyId"))
+        call.demand("PolicyName", "default", otherwise="NotFoundException")
         return {"Policy": key.policy, "PolicyName": "default"}
 
     def _put_key_policy(self, call: Call) -> Answer:
         call.refuse_recipient()
         key = self._authorized_key(call, text(call.body, "KeyId"))
+        call.demand("PolicyName", "default", otherwise="ValidationException")
         policy = text(call.body, "Policy")
         self._check_lockout(call, policy, key.arn, key)
         self._backend.put_key_policy(key.id, policy)
@@ -150,6 +159,7 @@ class KmsService:
 
     def _list_grants(self, call: Call) -> Answer:
         call.refuse_recipient()
+        call.refuse("GranteeServicePrincipal")
         key = self._authorized_key(call, text(call.body, "KeyId"))
         wanted = {
             "id": optional_text(call.body, "GrantId"),
@@ -201,12 +211,15 @@ class KmsService:
 
     def _encrypt(self, call: Call) -> Answer:
         call.refuse_recipient()
+        call.demand("EncryptionAlgorithm", "SYMMETRIC_DEFAULT", otherwise="InvalidKeyUsageException")
         key = self._authorized_key(call, text(call.body, "KeyId"))
         plaintext = blob(call.body, "Plaintext", least=1, most=MAX_PLAINTEXT)
         ciphertext, arn = self._backend.encrypt(key.id, plaintext, _bound(call.context))
         return {"CiphertextBlob": _b64(ciphertext), "KeyId": arn, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
 
     def _decrypt(self, call: Call) -> Answer:
+        call.demand("EncryptionAlgorithm", "SYMMETRIC_DEFAULT", otherwise="InvalidKeyUsageException")
+        call.refuse("DryRunModifiers")
         ciphertext = blob(call.body, "CiphertextBlob", least=1, most=MAX_CIPHERTEXT)
         named = optional_text(call.body, "KeyId")
         key = self._key_of(ciphertext)
@@ -238,6 +251,7 @@ class KmsService:
         }
 
     def _generate_random(self, call: Call) -> Answer:
+        call.refuse("CustomKeyStoreId")
         number = optional_number(call.body, "NumberOfBytes", least=1, most=1024)
         if number is None:
             raise ApiError("ValidationException", "NumberOfBytes is required")

@@ -64,9 +64,14 @@ class Origin:
 
 
 class Trail:
-    """Events in order of their end, the last `MAX_EVENTS` of them; all are appended to `file`, one JSON a line."""
+    """Events in order of their end, the last `MAX_EVENTS` of them; all are appended to `file`, one JSON a line.
+
+    Raises OSError for a file that cannot be written.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
+        if file is not None:
+            file.open("a", encoding="utf-8").close()
         self._file = file
         self._lock = threading.Lock()
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)

@@ -233,6 +233,15 @@ def test_unsimulated_things_are_refused_rather_than_ignored(client: Any, arn: st
     assert refused(client.list_keys) == "UnknownOperationException"
     assert refused(client.create_key, Policy="{}") == "MalformedPolicyDocumentException"
     assert refused(client.describe_key, KeyId="no-such-key") == "NotFoundException"
+    assert (
+        refused(client.create_key, Tags=[{"TagKey": "a", "TagValue": "b"}]) == "UnsupportedOperationException"
+    )
+    assert refused(client.get_key_policy, KeyId=arn, PolicyName="other") == "NotFoundException"
+    assert refused(client.encrypt, KeyId=arn, Plaintext=b"x", EncryptionAlgorithm="RSAES_OAEP_SHA_256") == (
+        "InvalidKeyUsageException"
+    )
+    service = {"GranteeServicePrincipal": "ec2.amazonaws.com"}
+    assert refused(client.list_grants, KeyId=arn, **service) == "UnsupportedOperationException"
     other_region = arn.replace("us-east-1", "eu-west-1")
     assert refused(client.describe_key, KeyId=other_region) == "NotFoundException"
 

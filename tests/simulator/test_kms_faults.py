@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.kms import Fault, Faults, Injection, KmsSimulator
+from simulator.kms.faults import OPERATIONS
 from simulator.nsm import FakeNsm
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -173,11 +174,15 @@ def test_faults_can_be_written_down(text: str, injection: Injection) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "nap", "throttle*0", "throttle*-1", "throttle*", "throttle:", "delay", "delay@0", "throttle@1", "delay@1e9",
-     "delay@9999", "Throttle", "throttle Decrypt", "throttle:Decrypt:Encrypt"],
+     "delay@9999", "Throttle", "throttle Decrypt", "throttle:Decrypt:Encrypt", "throttle:decrypt", "drop:ListKeys"],
 )  # fmt: skip
 def test_what_is_no_fault(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Injection.parse(text)
+
+
+def test_faults_wait_for_operations_that_exist(simulator: KmsSimulator) -> None:
+    assert simulator._service.operations == OPERATIONS
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Decrypt", "Encrypt", None]), st.integers(1, 3)), max_size=5))
