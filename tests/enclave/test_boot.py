@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -243,6 +245,20 @@ def with_environment(**changes: object) -> bytes:
         "key_policy": "pinned",
     } | changes
     return other_manifest(environments=[manifest.Environment(**fields)])
+
+
+def test_the_example_of_the_specification_is_what_the_code_makes():
+    text = (Path(__file__).parents[2] / "docs/spec/manifest.md").read_text()
+    found = dict(re.findall(r"^```hex (\w+)\n([0-9a-f\n]+)^```$", text, re.MULTILINE))
+    arn = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    example = manifest.Manifest(
+        version=1,
+        environments=[manifest.Environment(id="sandbox", kms_key_arn=arn, key_policy="pinned")],
+        kms=manifest.KmsEndpoint(region="us-east-1", host="kms.us-east-1.amazonaws.com", port=443, ca_pem=""),
+    ).encode()
+    assert example == bytes.fromhex(found["manifest"])
+    inner = hashlib.sha384(example).digest()
+    assert hashlib.sha384(bytes(48) + inner).digest() == bytes.fromhex(found["pcr16"])
 
 
 BAD_MANIFESTS = {
