@@ -1,7 +1,7 @@
 //! What the enclave's process may ask of the kernel, as seccomp filters.
 //!
-//! PID 1 installs [`Filters`] on the process before it becomes the enclave; the enclave itself calls
-//! [`forbid_exec`] once it runs, because the `execve` that starts it has to get past the first filter.
+//! PID 1 installs [`Filters`] on the process before it becomes the enclave; the enclave itself calls [`complete`] once
+//! it runs, because the `execve` that starts it has to get past the filters.
 //! `docs/spec/image.md` §6 is the list in prose.
 
 #![forbid(unsafe_code)]
@@ -11,6 +11,8 @@ mod rules;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use nix::errno::Errno;
+use nix::sys::prctl::set_dumpable;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 
 #[cfg(target_arch = "x86_64")]
@@ -28,6 +30,8 @@ pub enum Error {
     Compile(seccompiler::BackendError),
     /// The kernel refused the filter.
     Install(seccompiler::Error),
+    /// The kernel did not make the process undumpable.
+    Dumpable(Errno),
 }
 
 impl fmt::Display for Error {
@@ -35,6 +39,7 @@ impl fmt::Display for Error {
         match self {
             Self::Compile(error) => write!(formatter, "the system call filter does not compile: {error}"),
             Self::Install(error) => write!(formatter, "the system call filter is not accepted: {error}"),
+            Self::Dumpable(error) => write!(formatter, "the process stays dumpable: {error}"),
         }
     }
 }
@@ -86,12 +91,14 @@ impl Filters {
     }
 }
 
-/// From here on no thread of this process may start another program: trying ends the process.
+/// Completes the confinement from within: no thread of this process starts another program any more (trying ends the
+/// process), and nobody attaches to it or gets its memory as a core file (an `execve` would have undone that, prctl(2)).
 ///
 /// # Errors
 ///
-/// [`Error::Install`].
-pub fn forbid_exec() -> Result<(), Error> {
+/// [`Error::Install`], [`Error::Dumpable`].
+pub fn complete() -> Result<(), Error> {
+    set_dumpable(false).map_err(Error::Dumpable)?;
     let filter = program(rules::programs(), SeccompAction::Allow, SeccompAction::KillProcess)?;
     Ok(seccompiler::apply_filter_all_threads(&filter)?)
 }

@@ -13,17 +13,11 @@ use nix::unistd::{Pid, dup};
 use crate::reason::Reason;
 use crate::{privileges, unsafe_calls};
 
-/// Python, where Debian's package and where Docker's image have it; the first that is there.
-const INTERPRETERS: [&str; 2] = ["/usr/local/bin/python3", "/usr/bin/python3"];
-const DIRECTORY: &str = "/opt/cosigner";
-const ENVIRONMENT: [(&str, &str); 6] = [
-    ("HOME", "/nonexistent"),
-    ("LANG", "C.UTF-8"),
-    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ("PYTHONDONTWRITEBYTECODE", "1"),
-    ("PYTHONPATH", "/opt/cosigner:/opt/dependencies"),
-    ("PYTHONUNBUFFERED", "1"),
-];
+/// The interpreter, isolated: no environment variable and no current directory has a say in what it runs.
+const INTERPRETER: &str = "/usr/bin/python3";
+const ARGUMENTS: [&str; 5] = ["-I", "-B", "-u", "-m", "enclave"];
+const ENVIRONMENT: [(&str, &str); 3] =
+    [("HOME", "/nonexistent"), ("LANG", "C.UTF-8"), ("PATH", "/usr/local/bin:/usr/bin:/bin")];
 
 /// Starts the enclave with the device, reaps whatever ends, and returns how the enclave ended.
 pub(crate) fn run(nsm: File, parent_cid: u32) -> Result<Reason, Reason> {
@@ -46,12 +40,12 @@ fn start(nsm: File, parent_cid: u32) -> Result<Pid, Error> {
     let filters = Filters::compile().map_err(Error::other)?;
     // A copy without the close-on-exec flag.
     let inherited = dup(&nsm)?;
-    let interpreter = INTERPRETERS.into_iter().find(|path| std::fs::exists(path).unwrap_or(false));
-    let mut command = Command::new(interpreter.ok_or(Errno::ENOENT)?);
+    let mut command = Command::new(INTERPRETER);
     command
-        .args(["-m", "enclave", "--nsm-fd", &inherited.as_raw_fd().to_string()])
+        .args(ARGUMENTS)
+        .args(["--nsm-fd", &inherited.as_raw_fd().to_string()])
         .args(["--parent-cid", &parent_cid.to_string()])
-        .current_dir(DIRECTORY)
+        .current_dir("/")
         .env_clear()
         .envs(ENVIRONMENT);
     unsafe_calls::before_exec(&mut command, move || {
