@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 main() {
-  local output=${1:?usage: image/build.sh OUTPUT} kernel=${KERNEL:-build/kernel/bzImage} work application native arguments
+  local output=${1:?usage: image/build.sh OUTPUT} kernel=${KERNEL:-build/kernel/bzImage} application native arguments
   if [ ! -f "$kernel" ]; then
     echo "There is no kernel $kernel: run \`make kernel\`, or name one with KERNEL=FILE." >&2
     return 1
