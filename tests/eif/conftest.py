@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from attestation.measurements import load
 
 from .machine import Tools
 from .world import Deployment
@@ -35,8 +36,7 @@ def eif(request) -> Path:
 
 @pytest.fixture(scope="session")
 def measurements(request) -> dict[int, bytes]:
-    parsed = json.loads(_required(request, "--measurements").read_text())
-    return {index: bytes.fromhex(parsed[f"PCR{index}"]) for index in (0, 1, 2)}
+    return load(_required(request, "--measurements").read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from attestation import VerifiedAttestation
-from attestation.verify import verify
+from attestation import TrustPolicy
 from cosigner.transport import Transport
+from simulator.kms.recipient import Attested, strict_verifier
 from simulator.pki import NitroPki
 
 _UNSIGNED: Final = bytes.fromhex(
@@ -61,14 +61,14 @@ class QemuUnsignedDocuments:
         r, s = decode_dss_signature(chain.leaf.key.sign(structure, ec.ECDSA(hashes.SHA384())))
         return cbor2.dumps([_ES384, {}, signed, r.to_bytes(48, "big") + s.to_bytes(48, "big")])
 
-    def verify(self, raw: bytes, **expectations: Any) -> VerifiedAttestation:
-        """`attestation.verify`, for documents of QEMU's: the ordinary check list after `sign`.
+    def judge(self, document: bytes, now: datetime) -> Attested:
+        """For `KmsSimulator`: its own strict check list, under this profile's root, after `sign`.
 
-        :raises AttestationError: what the verifier says of documents that are not QEMU's, too: they are handed to it as they are.
+        :raises AttestationError: what the verifier says of documents that are not QEMU's, too: it gets them as they are.
         """
         with contextlib.suppress(NotQemuError):
-            raw = self.sign(raw)
-        return verify(raw, **expectations)
+            document = self.sign(document)
+        return strict_verifier(TrustPolicy(roots=frozenset({self.root_sha256})))(document, now)
 
 
 class QemuTransport(Transport):

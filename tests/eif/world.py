@@ -25,14 +25,15 @@ import boto3
 from botocore.config import Config
 
 from attestation import TrustPolicy
+from attestation.key_policy import render
 from cosigner import AsyncClient, ClientConfig, ShareStore
 from enclave.main import LISTEN_PORT, STORAGE_PORT, TUNNEL_PORT
 from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
-from simulator.kms import key_policy
+from simulator.kms.policy import ACCOUNT
 from simulator.kms.server import KmsSimulator
 from simulator.pki import write_private
 
-from .machine import Machine, MachineError, Tools
+from .machine import INSTANCE, ROLE, Machine, MachineError, Tools
 from .trust import QemuTransport, QemuUnsignedDocuments
 from .vsock import Bridge, Heartbeat, Reasons
 
@@ -40,6 +41,7 @@ ENVIRONMENT: Final = "sandbox"
 HEARTBEAT_PORT: Final = 9000
 REASON_PORT: Final = 5003
 KMS_PORT: Final = 443
+INSTANCE_KEY_ID: Final = "ASIATESTINSTANCEROLE"
 PASSPHRASE: Final = b"correct horse battery staple"
 _BOOT: Final = 180.0  # seconds; emulation is slow, and machines are shared
 _START: Final = 60.0  # seconds
@@ -64,8 +66,8 @@ class Deployment:
         self._exits = contextlib.ExitStack()
         self.kms = KmsSimulator(
             directory,
-            trust=TrustPolicy(roots=frozenset({self.profile.root_sha256})),
-            verify=self.profile.verify,
+            verify=self.profile.judge,
+            principals={INSTANCE_KEY_ID: f"arn:aws:sts::{ACCOUNT}:assumed-role/parent/{INSTANCE}"},
         )
         write_private(directory / "kms-ca.pem", self.kms.ca_pem)
         self.manifest = self._manifest()
@@ -164,7 +166,7 @@ class Deployment:
         )
         operator.put_key_policy(
             KeyId=self.key_arn,
-            Policy=key_policy(self.pcrs, account=self.kms.account),
+            Policy=render([self.pcrs], account=ACCOUNT, role=ROLE),
             BypassPolicyLockoutSafetyCheck=True,
         )
 
@@ -173,7 +175,7 @@ class Deployment:
         credentials, manifest = self._directory / "credentials.json", self._directory / "manifest.cbor"
         secret = {
             "Version": 1,
-            "AccessKeyId": "ASIATESTINSTANCEROLE",
+            "AccessKeyId": INSTANCE_KEY_ID,
             "SecretAccessKey": secrets.token_hex(16),
         }
         write_private(credentials, json.dumps(secret).encode())
