@@ -18,6 +18,12 @@ FIRMWARE: Final = (Path("/usr/share/seabios"), Path("/usr/share/qemu"))
 INSTANCE: Final = "i-0123456789abcdef0"
 MODULE_ID: Final = f"{INSTANCE}-enc0123456789abcdef"
 ROLE: Final = "arn:aws:iam::111122223333:role/parent"
+# Parameters that the parent adds; QEMU measures the command line of the image alone. The first is the image's own; the second saves the
+# guest's clock, which the emulator's uneven timer would otherwise make the kernel distrust, and then to lose seconds in a minute.
+PARAMETERS: Final = f"cosigner.parent_cid={PARENT_CID} tsc=reliable"
+# The window that the guest gets to send, and so the largest packet. vhost-device-vsock 0.3 drops packets in more than one buffer, as Linux
+# sends them above 32 KiB since its commit 6693731487a8 («vsock/virtio: Allocate nonlinear SKBs for handling large transmit buffers»).
+WINDOW: Final = 16 << 10  # bytes
 _PATIENCE: Final = 30.0  # seconds, for what takes moments
 _CONSOLE_TAIL: Final = 60  # lines
 
@@ -81,7 +87,7 @@ class Machine:
                 [
                     self._tools.vhost_vsock,
                     "--vm",
-                    f"guest-cid={GUEST_CID},uds-path={self.vsock},socket={device}",
+                    f"guest-cid={GUEST_CID},uds-path={self.vsock},socket={device},tx-buffer-size={WINDOW}",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -96,7 +102,7 @@ class Machine:
                     *firmware,
                     *("-M", f"nitro-enclave,vsock=v,id={MODULE_ID},parent-id={INSTANCE},parent-role={ROLE}"),
                     *("-chardev", f"socket,id=v,path={device}"),
-                    *("-kernel", str(eif), "-append", f"cosigner.parent_cid={PARENT_CID}"),
+                    *("-kernel", str(eif), "-append", PARAMETERS),
                     *("-accel", "tcg", "-cpu", "max", "-m", f"{MEMORY_MB}M", "-smp", "1"),
                     *("-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"),
                 ],
