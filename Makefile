@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
+.PHONY: help demo stack eif test test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,13 @@ demo: $(STAMP) ## the whole way once: attestation, wallets, signatures, checked 
 
 stack: $(STAMP) ## run the mock stack until Ctrl-C; state in .cosigner/
 	$(BIN)/python -m simulator.stack --log .cosigner/stack.log
+
+eif: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## the enclave image file and measurements.json, in build/eif; needs docker. KERNEL=, INIT=, MODULE= take AWS's
+	KERNEL='$(KERNEL)' INIT='$(INIT)' MODULE='$(MODULE)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' \
+	  PYTHON=$(BIN)/python image/build.sh build/eif
+
+build/kernel/bzImage:
+	$(MAKE) kernel
 
 test: test-rust test-python ## all tests; needs no root
 
