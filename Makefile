@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack eif test test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
+.PHONY: help demo stack eif test test-reproducible test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ stack: $(STAMP) ## run the mock stack until Ctrl-C; state in .cosigner/
 eif: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## the enclave image file and measurements.json, in build/eif; needs docker. KERNEL=, INIT=, MODULE= take AWS's
 	KERNEL='$(KERNEL)' INIT='$(INIT)' MODULE='$(MODULE)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' \
 	  PYTHON=$(BIN)/python image/build.sh build/eif
+
+test-reproducible: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## two builds of the image, with nothing in common but the source: the same bytes; needs docker and faketime
+	KERNEL='$(KERNEL)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' PYTHON=$(abspath $(BIN))/python \
+	  image/reproducible.sh build/reproducible
 
 build/kernel/bzImage:
 	$(MAKE) kernel
