@@ -23,14 +23,11 @@ PCR0, PCR1 = b"\xab" * 48, b"\xcd" * 48
 IMAGE = "kms:RecipientAttestation:ImageSha384"
 
 
-def request(
-    action: str = "kms:Decrypt", principal: str = USER, account: str = ACCOUNT, **context: Any
-) -> Request:
+def request(action: str = "kms:Decrypt", principal: str = USER, **context: Any) -> Request:
     keys = {name.replace("__", ":").lower(): value for name, value in context.items()}
     return Request(
         action=action,
         principal=principal,
-        account=account,
         resource=ARN,
         context={name: value if isinstance(value, tuple) else (value,) for name, value in keys.items()},
     )
@@ -72,7 +69,6 @@ def test_a_deny_wins_wherever_it_stands() -> None:
         ("kms:D*t", True),
         ("kms:Decryp?", True),
         ("kms:Dec", False),
-        ("kms:.*", False),
         ("s3:*", False),
         (["kms:Encrypt", "kms:Decrypt"], True),
     ],
@@ -96,7 +92,6 @@ def test_not_action_means_everything_else() -> None:
         ({"AWS": USER}, True),
         ({"AWS": [USER, "arn:aws:iam::999999999999:root"]}, True),
         ({"AWS": "arn:aws:iam::999999999999:root"}, False),
-        ({"AWS": f"arn:aws:iam::{ACCOUNT}:user/*"}, False),  # no wildcards in principals
         ({"AWS": f"arn:aws:iam::{ACCOUNT}:user/bob"}, False),
     ],
 )
@@ -105,7 +100,15 @@ def test_principals(principal: Any, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resource", "allowed"), [("*", True), (ARN, True), (ARN + "5", False), ("arn:aws:kms:*", True)]
+    ("resource", "allowed"),
+    [
+        ("*", True),
+        (ARN, True),
+        (ARN + "5", False),
+        ("arn:aws:kms:*:*:key/*", True),
+        ("arn:aws:kms:*:*:*:key/1234", False),  # wildcards stay within their part of an ARN
+        (["arn:aws:kms:us-east-1:999999999999:key/1", ARN], True),
+    ],
 )
 def test_resources(resource: str, allowed: bool) -> None:
     assert (judge(statement(Resource=resource)) is Verdict.ALLOW) == allowed
@@ -147,11 +150,8 @@ A, B, ABSENT = "a" * 96, "b" * 96, None
         ("ForAllValues:StringEquals", [A, B, "x"], (A, B), True),
         ("ForAllValues:StringEquals", [A], (A, B), False),
         ("ForAllValues:StringEquals", [A], ABSENT, True),
-        ("StringEquals", A, (A, B), False),  # a multivalued key needs a quantifier
         ("Bool", True, "true", True),
         ("Bool", "false", "true", False),
-        ("ArnLike", "a*", A, True),
-        ("ArnNotEquals", A, A, False),
     ],
 )
 def test_condition_operators(operator: str, expected: Any, found: Any, holds: bool) -> None:
@@ -161,7 +161,10 @@ def test_condition_operators(operator: str, expected: Any, found: Any, holds: bo
 
 
 def test_all_conditions_must_hold() -> None:
-    both = {"StringEquals": {IMAGE: A, "kms:RecipientAttestation:PCR1": B}, "Null": {"kms:Other": "true"}}
+    both = {
+        "StringEquals": {IMAGE: A, "kms:RecipientAttestation:PCR1": B},
+        "Null": {"kms:ViaService": "true"},
+    }
     good = request(kms__RecipientAttestation__ImageSha384=A, kms__RecipientAttestation__PCR1=B)
     assert judge(statement(Condition=both), of=good) is Verdict.ALLOW
     half = request(kms__RecipientAttestation__ImageSha384=A)
@@ -188,7 +191,19 @@ def test_names_of_condition_keys_ignore_case() -> None:
         json.dumps({"Statement": [statement(Action=None)]}),
         json.dumps({"Statement": [statement(NotAction="kms:Encrypt")]}),
         json.dumps({"Statement": [statement(Principal=None)]}),
-        json.dumps({"Statement": [statement(Principal=None, NotPrincipal="*")]}),
+        json.dumps({"Statement": [statement(Principal=None, NotPrincipal={"AWS": USER})]}),  # with Allow
+        json.dumps({"Statement": [statement(NotPrincipal={"AWS": USER}, Effect="Deny")]}),  # and Principal
+        json.dumps({"Statement": [statement(NotResource=ARN)]}),
+        json.dumps({"Statement": [statement(Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:user/*"})]}),
+        json.dumps({"Statement": [statement(Principal={"AWS": "AIDACKCEVSQ6C2EXAMPLE"})]}),
+        json.dumps({"Statement": [statement(Principal={"Federated": "accounts.google.com"})]}),
+        json.dumps({"Statement": [statement(Resource="arn:aws:kms:*")]}),
+        json.dumps({"Statement": [statement(Resource="${aws:username}")]}),
+        json.dumps({"Statement": [statement(Action="Decrypt")]}),
+        json.dumps({"Statement": [statement(Action="kms:.*")]}),
+        json.dumps({"Statement": [statement(Sid=5)]}),
+        json.dumps({"Statement": [statement(Sid="\u20ac")]}, ensure_ascii=False),
+        json.dumps({"Statement": [statement()]})[:-2] + ', "Effect": "Deny"}]}',
         json.dumps({"Statement": [statement(Principal={"Service": "ec2.amazonaws.com"})]}),
         json.dumps({"Statement": [statement(Resource=None)]}),
         json.dumps({"Statement": [statement(Resource=[])]}),
@@ -229,9 +244,7 @@ def test_the_rendered_policy_releases_keys_to_the_measured_enclave_alone() -> No
             assert policy.judge(request(action, **{**good, name: "00" * 48})) is Verdict.NO_STATEMENT
             missing = {key: value for key, value in good.items() if key != name}
             assert policy.judge(request(action, **missing)) is Verdict.NO_STATEMENT
-        foreign = request(
-            action, principal="arn:aws:iam::999999999999:user/eve", account="999999999999", **good
-        )
+        foreign = request(action, principal="arn:aws:iam::999999999999:user/eve", **good)
         assert policy.judge(foreign) is Verdict.NO_STATEMENT
 
 
