@@ -34,5 +34,8 @@ class NsmDevice:
     ) -> bytes: ...
     def close(self) -> None: ...
 
-def open() -> NsmDevice:
-    """Open the device. Raises NsmError `DeviceUnavailable`."""
+def adopt(descriptor: int) -> NsmDevice:
+    """Take over an open descriptor of `/dev/nsm`. Raises NsmError `DeviceUnavailable` if it does not answer as one."""
+
+def confine() -> None:
+    """Let this process start no other program, and nobody read its memory, for good. Raises OSError."""

@@ -1,12 +1,13 @@
 """The Nitro Secure Module: the interface that the enclave relies on, and the way to the real device.
 
-There is no fallback: without `/dev/nsm` an enclave does not start. The simulator's stand-in implements the same
+There is no fallback: without the device an enclave does not start. PID 1 opens it and hands it over. The simulator's stand-in implements the same
 interface (`Nsm`) and is passed in by the simulator's own composition root.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
@@ -78,19 +79,20 @@ class Nsm(Protocol):
         ...
 
 
-def open_device() -> Nsm:
-    """Open `/dev/nsm` through the native extension.
+def adopt_device(descriptor: int) -> Nsm:
+    """Take over the open `/dev/nsm` that PID 1 passed on, through the native extension.
 
-    Raises NsmError `DeviceUnavailable` when the extension or the device is missing.
+    Raises NsmError `DeviceUnavailable` when the extension is missing or the descriptor is not the device.
     """
     try:
         native = importlib.import_module("enclave._nsm")
     except ImportError as error:
         raise NsmError("DeviceUnavailable", "this image has no native NSM driver") from error
     try:
-        return _Device(native.open(), native.NsmError)
-    except native.NsmError as error:
-        raise NsmError("DeviceUnavailable", "cannot open /dev/nsm") from error
+        os.set_inheritable(descriptor, False)  # noqa: FBT003  (it takes no keywords)
+        return _Device(native.adopt(descriptor), native.NsmError)
+    except (OSError, native.NsmError) as error:
+        raise NsmError("DeviceUnavailable", f"descriptor {descriptor} is not /dev/nsm") from error
 
 
 class _Device:

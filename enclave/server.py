@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from .environments import Environments
     from .identity import Identity
     from .sessions import Session, Sessions
-    from .vault import Vault
 
 MAX_IN_FLIGHT: Final = 512  # requests of one host connection that may be under way at once
 

@@ -12,7 +12,6 @@ from typing import Final
 
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-VSOCK_PARENT_CID: Final = 3  # the parent instance, as a Nitro enclave sees it
 VMADDR_CID_ANY: Final = 0xFFFFFFFF
 _MAX_TCP_PORT: Final = 65535
 

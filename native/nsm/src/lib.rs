@@ -1,5 +1,6 @@
-//! `enclave._nsm`: the Nitro Secure Module on `/dev/nsm`, through AWS's own crate.
+//! `enclave._nsm`: the Nitro Secure Module, through AWS's own crate, and the last step of the process's confinement.
 //!
+//! PID 1 has opened `/dev/nsm` and closed it to everybody else; what arrives here is the descriptor.
 //! Every call is one `ioctl`, made detached from the interpreter. The kernel serializes them; so does the mutex
 //! here, so that the device cannot be closed under a call.
 
@@ -7,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_nitro_enclaves_nsm_api::api::{Digest, ErrorCode, Request, Response};
 use aws_nitro_enclaves_nsm_api::driver;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -22,16 +23,25 @@ pyo3::create_exception!(
 #[pymodule]
 mod _nsm {
     #[pymodule_export]
-    use super::{NsmDevice, NsmError, open};
+    use super::{NsmDevice, NsmError, adopt, confine};
 }
 
-/// Opens `/dev/nsm`.
+/// Takes over a descriptor of `/dev/nsm`, which must answer.
 #[pyfunction]
-fn open(py: Python<'_>) -> PyResult<NsmDevice> {
-    match py.detach(driver::nsm_init) {
-        descriptor if descriptor >= 0 => Ok(NsmDevice { descriptor: Mutex::new(Some(descriptor)) }),
-        _ => Err(error(py, "DeviceUnavailable", "/dev/nsm cannot be opened: this is not a Nitro enclave")),
+fn adopt(py: Python<'_>, descriptor: i32) -> PyResult<NsmDevice> {
+    let device = NsmDevice { descriptor: Mutex::new(Some(descriptor)) };
+    match device.process(py, Request::DescribeNSM) {
+        Ok(Response::DescribeNSM { .. }) => Ok(device),
+        _ => {
+            Err(error(py, "DeviceUnavailable", "the descriptor is not /dev/nsm: this is not a Nitro enclave"))
+        }
     }
+}
+
+/// Lets this process start no other program, and nobody read its memory, for good.
+#[pyfunction]
+fn confine(py: Python<'_>) -> PyResult<()> {
+    py.detach(cosigner_confine::complete).map_err(|error| PyOSError::new_err(error.to_string()))
 }
 
 /// The open device.
