@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attestation import AttestationError
+from attestation import AttestationError, CertificateCache
 from attestation.errors import STEPS
 from attestation.verify import verify
 from protocol.binding import AttestedKeys
@@ -78,7 +78,9 @@ class AttestedEnclave:
             )
 
 
-async def attest(transport: Transport, policy: TrustPolicy) -> AttestedEnclave:
+async def attest(
+    transport: Transport, policy: TrustPolicy, cache: CertificateCache | None = None
+) -> AttestedEnclave:
     """Fetch and verify a fresh attestation document.
 
     :raises AttestationRefused: the document does not satisfy ``policy``, or does not vouch for the channel key.
@@ -87,7 +89,7 @@ async def attest(transport: Transport, policy: TrustPolicy) -> AttestedEnclave:
     nonce = os.urandom(_NONCE_LENGTH)
     document, channel_key = await transport.attestation(nonce)
     try:
-        verified = verify(document, policy=policy, at=datetime.now(UTC), nonce=nonce)
+        verified = verify(document, policy=policy, at=datetime.now(UTC), nonce=nonce, cache=cache)
     except AttestationError as error:
         raise AttestationRefused(
             f"attestation_{error.code}",
@@ -183,6 +185,7 @@ class SessionKeeper:
         self._policy = policy
         self._environment = environment
         self._reuse = reuse
+        self._certificates = CertificateCache()
         self._enclave: AttestedEnclave | None = None
         self._verified_at = float("-inf")
         self._session: Session | None = None
@@ -193,7 +196,7 @@ class SessionKeeper:
         """The verified enclave; verified again when that is too long ago, or when ``fresh``."""
         now = time.monotonic()
         if fresh or self._enclave is None or now - self._verified_at > self._reuse:
-            self._enclave = await attest(self._transport, self._policy)
+            self._enclave = await attest(self._transport, self._policy, self._certificates)
             self._verified_at = now
         return self._enclave
 
