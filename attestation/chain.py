@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 from attestation.errors import AttestationError
 
 _KNOWN_CRITICAL: Final = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE})
-_PARSE_ERRORS: Final = (
+PARSE_ERRORS: Final = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -137,7 +137,7 @@ class _Certificate:
             extensions = {extension.oid: extension for extension in self.x509.extensions}
             self.subject, self.issuer = self.x509.subject, self.x509.issuer
             public_key = self.x509.public_key()
-        except _PARSE_ERRORS as error:
+        except PARSE_ERRORS as error:
             raise AttestationError("certificate_malformed", f"{name} cannot be parsed") from error
         if self.x509.serial_number <= 0:  # RFC 5280 §4.1.2.2
             raise AttestationError("certificate_malformed", f"{name} has no positive serial number")
@@ -196,7 +196,7 @@ class _Certificate:
     def check_signature(self, name: str, issuer: _Certificate) -> None:
         try:
             self.x509.verify_directly_issued_by(issuer.x509)
-        except (InvalidSignature, *_PARSE_ERRORS) as error:
+        except (InvalidSignature, *PARSE_ERRORS) as error:
             raise AttestationError(
                 "certificate_signature", f"{name} is not signed by the one before it"
             ) from error
