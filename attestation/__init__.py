@@ -9,9 +9,10 @@ only.
 See README.md for the check list and the error codes.
 """
 
+from attestation.chain import CertificateCache
 from attestation.document import AttestationDocument
 from attestation.errors import AttestationError
-from attestation.policy import AWS_NITRO_ROOT_G1, TrustPolicy
+from attestation.policy import AWS_NITRO_ROOT_G1, Release, TrustPolicy
 from attestation.verify import ISSUED, VerifiedAttestation
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "ISSUED",
     "AttestationDocument",
     "AttestationError",
+    "CertificateCache",
+    "Release",
     "TrustPolicy",
     "VerifiedAttestation",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import UTC, datetime
 from typing import Final, NoReturn
@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from attestation.chain import TrustedLeaf, verify_chain
+from attestation.chain import CertificateCache, TrustedLeaf, verify_chain
 from attestation.document import PCR_BYTES, SIGNATURE_BYTES, AttestationDocument, parse
 from attestation.errors import AttestationError
-from attestation.policy import TrustPolicy
+from attestation.policy import Release, TrustPolicy
 
 
 class Moment(enum.Enum):
@@ -42,12 +42,13 @@ class VerifiedAttestation:
     """A document that passed every check of `verify`; nothing else can construct one.
 
     `root_sha256`: hex fingerprint of the root that the chain ends in. `checked_at`: the time of judgement
-    (UTC).
+    (UTC). `release`: the release of the policy that it matches, None if the policy names none.
     """
 
     document: AttestationDocument
     root_sha256: str
     checked_at: datetime
+    release: Release | None
     proof: InitVar[object]
 
     def __post_init__(self, proof: object) -> None:
@@ -103,28 +104,34 @@ def verify(
     nonce: bytes | None = None,
     user_data: bytes | None = None,
     public_key: bytes | None = None,
+    cache: CertificateCache | None = None,
 ) -> VerifiedAttestation:
     """Check `raw` against `policy` at the time `at`, and against the fields that the caller expects.
 
     `at`: an aware datetime (a live document: now), or `ISSUED`. `nonce`, `user_data`, `public_key`: when
     given, the document must have exactly these bytes; None leaves the field to the caller. A live exchange
-    gives a nonce: without one a document can be replayed until it is `policy.max_age` old.
+    gives a nonce: without one a document can be replayed until it is `policy.max_age` old. `cache`: of a caller that
+    verifies more than one document; it changes the time that this takes, and nothing else.
 
     Raises AttestationError (code, step, message); ValueError when `at` has no time zone.
     """
     document = parse(raw)  # steps 1 to 3
     moment = document.issued_at if isinstance(at, Moment) else _utc(at)
     # Steps 4 and 5: root by fingerprint, then the chain at the time of judgement.
-    leaf = verify_chain(document.cabundle, document.certificate, roots=policy.roots, at=moment)
+    leaf = verify_chain(document.cabundle, document.certificate, roots=policy.roots, at=moment, cache=cache)
     _check_signature(document, leaf)  # step 6
     _check_time(document, policy, moment)  # step 7
     _check_debug_mode(document)  # step 8
-    _check_pcrs(document, policy)  # step 9
+    release = _check_pcrs(document, policy)  # step 9
     _check_expected("nonce", document.nonce, nonce)  # step 10
     _check_expected("user_data", document.user_data, user_data)  # step 11
     _check_expected("public_key", document.public_key, public_key)  # step 12
     return VerifiedAttestation(
-        document=document, root_sha256=leaf.root_sha256, checked_at=moment, proof=_PROOF
+        document=document,
+        root_sha256=leaf.root_sha256,
+        checked_at=moment,
+        release=release,
+        proof=_PROOF,
     )
 
 
@@ -161,13 +168,36 @@ def _check_debug_mode(document: AttestationDocument) -> None:
             raise AttestationError("debug_mode", f"PCR{index} is all zero or absent")
 
 
-def _check_pcrs(document: AttestationDocument, policy: TrustPolicy) -> None:
+def _check_pcrs(document: AttestationDocument, policy: TrustPolicy) -> Release | None:
     for index, allowed in policy.pcrs.items():
         value = document.pcrs.get(index)
         if value is None:
             raise AttestationError("pcr_missing", f"PCR{index} is not in the document")
         if value not in allowed:
             raise AttestationError("pcr_mismatch", f"PCR{index} is {value.hex()}")
+    return _check_releases(document, policy.releases) if policy.releases else None
+
+
+def _check_releases(document: AttestationDocument, releases: Sequence[Release]) -> Release:
+    """The release all of whose PCRs the document has. If there is none, the nearest one gives the reason."""
+    found = document.pcrs
+    differences = [
+        [index for index, value in release.pcrs.items() if found.get(index) != value] for release in releases
+    ]
+    nearest = min(differences, key=len)
+    release = releases[differences.index(nearest)]
+    if not nearest:
+        return release
+    different = [index for index in nearest if index in found]
+    if not different:
+        raise AttestationError("pcr_missing", f"PCR{nearest[0]} is not in the document")
+    listed = ", ".join(f"PCR{index} is {found[index].hex()}" for index in different)
+    near = (
+        ""
+        if len(nearest) == len(release.pcrs)
+        else f", though the rest is of release {release.name or '(unnamed)'}"
+    )
+    raise AttestationError("pcr_mismatch", f"of no trusted release: {listed}{near}")
 
 
 def _check_expected(name: str, found: bytes | None, expected: bytes | None) -> None:

@@ -1,17 +1,11 @@
-"""Opening a session: the handshake on both sides, and what attestation adds."""
+"""Opening a session: the handshake on both sides."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
-from attestation import TrustPolicy
-from attestation.verify import verify
 from protocol.channel import Channel, ChannelKey, ClientHandshake
-from simulator.measure import measurements
-from simulator.nsm import FakeNsm
-from simulator.pki import NitroPki
 
 from .measure import Figure, Stopwatch, cpu_ms, split_cpu_ms
 
@@ -45,16 +39,3 @@ def figures() -> Iterator[Figure]:
     yield Figure(
         "record", "CPU of a request and its reply, 500 B each, both sides", cpu_ms(exchange, repeat=500), "ms"
     )
-
-    pki = NitroPki.ephemeral()
-    nsm = FakeNsm(pki, measurements=measurements())
-    nonce = os.urandom(32)
-    document = nsm.attest(b"user data", nonce, None)
-    policy = TrustPolicy(roots=frozenset({pki.root_sha256}))
-    yield Figure(
-        "attestation",
-        "verification CPU",
-        cpu_ms(lambda: verify(document, policy=policy, at=datetime.now(UTC), nonce=nonce), repeat=20),
-        "ms",
-    )
-    yield Figure("attestation", "document", len(document), "B")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attestation import AttestationError
+from attestation import AttestationError, CertificateCache
 from attestation.errors import STEPS
 from attestation.verify import verify
 from protocol.binding import AttestedKeys
@@ -102,7 +102,11 @@ class AttestedEnclave:
 
 
 async def attest(
-    transport: Transport, policy: TrustPolicy, *, accept_editable_key_policy: bool = False
+    transport: Transport,
+    policy: TrustPolicy,
+    cache: CertificateCache | None = None,
+    *,
+    accept_editable_key_policy: bool = False,
 ) -> AttestedEnclave:
     """Fetch and verify a fresh attestation document.
 
@@ -113,7 +117,7 @@ async def attest(
     nonce = os.urandom(_NONCE_LENGTH)
     document, channel_key = await transport.attestation(nonce)
     try:
-        verified = verify(document, policy=policy, at=datetime.now(UTC), nonce=nonce)
+        verified = verify(document, policy=policy, at=datetime.now(UTC), nonce=nonce, cache=cache)
     except AttestationError as error:
         raise AttestationRefused(
             f"attestation_{error.code}",
@@ -216,6 +220,7 @@ class SessionKeeper:
         self._accept_editable = accept_editable_key_policy
         self._environment = environment
         self._reuse = reuse
+        self._certificates = CertificateCache()
         self._enclave: AttestedEnclave | None = None
         self._verified_at = float("-inf")
         self._session: Session | None = None
@@ -227,7 +232,10 @@ class SessionKeeper:
         now = time.monotonic()
         if fresh or self._enclave is None or now - self._verified_at > self._reuse:
             self._enclave = await attest(
-                self._transport, self._policy, accept_editable_key_policy=self._accept_editable
+                self._transport,
+                self._policy,
+                self._certificates,
+                accept_editable_key_policy=self._accept_editable,
             )
             self._verified_at = now
         return self._enclave

@@ -50,16 +50,8 @@ class Case:
 
 
 def good() -> list[Case]:
-    expected = {"nonce": NONCE, "user_data": USER_DATA, "public_key": PUBLIC_KEY}
-    none = dict.fromkeys(("public_key", "user_data", "nonce"))
-    absent = dict.fromkeys(("public_key", "user_data", "nonce"), REMOVED)
     return [
-        Case("indefinite map", document, expected=expected),
-        Case("definite map", partial(document, indefinite=False), expected=expected),
-        Case("tagged 18", lambda: b"\xd2" + document(), expected=expected),
-        Case("optional fields null", partial(document, **none)),
-        Case("optional fields absent", partial(document, **absent)),
-        Case("optional fields absent, definite map", partial(document, indefinite=False, **absent)),
+        *_forms(),
         Case("empty user_data and nonce", partial(document, user_data=b"", nonce=b"")),
         Case(
             "largest fields",
@@ -74,6 +66,30 @@ def good() -> list[Case]:
         Case("exactly as far ahead as allowed", partial(document, timestamp=_ms(5))),
         Case("leaf directly under the root", _leaf_under_root),
         Case("no path lengths", partial(document, chain=_all(extensions=ca_extensions(path_length=None)))),
+    ]
+
+
+def _forms() -> list[Case]:
+    """Either kind of map, with the tag or without, optional fields set, null or absent: all of them are in use."""
+    expected = {"nonce": NONCE, "user_data": USER_DATA, "public_key": PUBLIC_KEY}
+    optional: dict[str, dict[str, Any]] = {
+        "fields set": {},
+        "fields null": dict.fromkeys(expected),
+        "fields absent": dict.fromkeys(expected, REMOVED),
+    }
+
+    def form(indefinite: bool, tag: bytes, changes: dict[str, Any]) -> bytes:
+        return tag + document(indefinite=indefinite, **changes)
+
+    return [
+        Case(
+            f"{'indefinite' if indefinite else 'definite'} map, {'tag 18' if tag else 'no tag'}, {name}",
+            partial(form, indefinite, tag, changes),
+            expected={} if changes else expected,
+        )
+        for indefinite in (True, False)
+        for tag in (b"", b"\xd2")
+        for name, changes in optional.items()
     ]
 
 
@@ -340,6 +356,7 @@ def _judgement() -> list[Case]:
         Case("another manifest", partial(document, pcrs={**pcrs, 16: PCR0}), "pcr_mismatch"),
         Case("manifest never measured", partial(document, pcrs={**pcrs, 16: ZERO}), "pcr_mismatch"),
         Case("manifest's PCR not locked", partial(document, pcrs=unpinned), "pcr_missing"),
+        Case("nonce replayed", partial(document, nonce=b"of an earlier exchange"), "nonce_mismatch", {"nonce": NONCE}),
         *(
             case
             for name in ("nonce", "user_data", "public_key")

@@ -76,6 +76,24 @@ def test_one_ramdisk_gives_the_known_constant_in_pcr2() -> None:
     assert found.pcrs[0] == found.pcrs[1] == PCR1
 
 
+def test_an_image_made_by_the_builder_of_aws_is_measured_as_aws_does() -> None:
+    """Written by the crate aws-nitro-enclaves-image-format, version 0.3.0, which also printed these PCRs; signed with a
+    P-384 key made for it and thrown away.
+    """
+    path = Path(__file__).parent / "data" / "image-format-0.3.0.eif"
+    with path.open("rb") as file:
+        found = measure(file)
+    assert {index: value.hex() for index, value in found.pcrs.items()} == {
+        0: "de5e4beb2f019a0e677b139891f22bfe510a500da86dad2525cfe4e33142679fd65de3f2f66cf586576bbedafebb0764",
+        1: "a066a874c3d289b3422e30c4381ebe05a9a7e061c6ec5b1ebd62d06491bb4329f2f0be3259cc9a6fdbbe24b7ef05b29f",
+        2: "e06ac4cb8d7e1c80d424e931e1ac123f99d5cee0cc96b3308b8e67368e73c009e0a5707dad46583ce18d62b3b4110a52",
+        8: "a937545e007b113c94c06c86e4d73014661f1f94978d121501c47f571bb436bd01ba1a31068d0a6c4228476565ebfe41",
+    }
+    assert found.signer is not None
+    assert found.signer.subject == "CN=image signer of a test"
+    assert found.cmdline == b"reboot=k panic=30"
+
+
 def test_every_further_ramdisk_belongs_to_the_application() -> None:
     found = measured(image(sections(ramdisks=[BOOT, APP, DATA])))
     assert found.pcrs == {

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz.execution import Finding, execute
+from tests.fuzz.execution import Finding, execute_within_bounds
 from tests.fuzz.mutation import mutate, random_steps
 from tests.fuzz.targets import TARGETS, Target
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.replay is not None:
             for target in chosen:
-                outcome = execute(target, options.replay.read_bytes())
+                outcome = execute_within_bounds(target, options.replay.read_bytes())
                 print(f"{target.name}: {outcome or 'accepted'}")
             return 0
         print(f"seed {options.seed}")
@@ -54,16 +54,14 @@ def fuzz(target: Target, seconds: float, seed: int) -> str:
     :raises Finding: the first one.
     """
     source = random.Random(f"{seed} {target.name}")
-    seeds, found = target.seeds(), list(target.seeds())
-    seen: set[str | None] = set()
+    seeds, found = target.seeds(), [*target.seeds(), *target.hostile()]
+    seen: set[str | None] = {_execute(target, data) for data in found}
     executions = accepted = 0
     started = time.monotonic()
     while (elapsed := time.monotonic() - started) < seconds:
         corpus = source.choice((seeds, found))  # half of the time from what is valid
         data = mutate(source.choice(corpus), random_steps(source), source.choice(found))
-        faulthandler.dump_traceback_later(_HANG, exit=True, file=sys.__stderr__)
-        outcome = execute(target, data)
-        faulthandler.cancel_dump_traceback_later()
+        outcome = _execute(target, data)
         executions += 1
         accepted += outcome is None
         if outcome not in seen:
@@ -71,6 +69,14 @@ def fuzz(target: Target, seconds: float, seed: int) -> str:
             found.append(data)
     rate = executions / elapsed if elapsed else 0
     return f"{executions:>9} executions, {rate:>7.0f}/s, {accepted:>7} accepted, {len(seen):>4} outcomes"
+
+
+def _execute(target: Target, data: bytes) -> str | None:
+    faulthandler.dump_traceback_later(_HANG, exit=True, file=sys.__stderr__)
+    try:
+        return execute_within_bounds(target, data)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _keep(data: bytes) -> Path:

@@ -92,25 +92,29 @@ class Target:
 
     :ivar run: raises one of ``refusals`` or returns; anything else is a finding.
     :ivar seeds: inputs that it accepts.
+    :ivar hostile: inputs that it may refuse, tried first.
+    :ivar cpu_ms: what one input may cost, if that is bounded.
     """
 
     name: str
     run: Callable[[bytes], None]
     refusals: tuple[type[Exception], ...]
     seeds: Seeds
+    hostile: Seeds = list
+    cpu_ms: float | None = None
 
 
 TARGETS: dict[str, Target] = {}
 
 
 def target(
-    *refusals: type[Exception], seeds: Seeds
+    *refusals: type[Exception], seeds: Seeds, hostile: Seeds = list, cpu_ms: float | None = None
 ) -> Callable[[Callable[[bytes], None]], Callable[[bytes], None]]:
     """Make a function a target; its name is the target's."""
 
     def register(function: Callable[[bytes], None]) -> Callable[[bytes], None]:
         name = function.__name__.replace("_", "-")
-        TARGETS[name] = Target(name, function, refusals, cache(seeds))
+        TARGETS[name] = Target(name, function, refusals, cache(seeds), cache(hostile), cpu_ms)
         return function
 
     return register
@@ -343,7 +347,7 @@ def _documents() -> list[bytes]:
     ]
 
 
-@target(AttestationError, seeds=_documents)
+@target(AttestationError, seeds=_documents, cpu_ms=50)
 def attestation_parse(data: bytes) -> None:
     parse(data)
 
@@ -355,7 +359,7 @@ def _verify(data: bytes) -> None:
     verify(data, policy=policy, at=_NOW, nonce=_NONCE)
 
 
-@target(AttestationError, seeds=_documents)
+@target(AttestationError, seeds=_documents, cpu_ms=50)
 def attestation_verify(data: bytes) -> None:
     _verify(data)
     known = [document.removeprefix(b"\xd2") for document in _documents()]
@@ -383,7 +387,7 @@ def _payloads() -> list[bytes]:
     return [encode_payload(fields, indefinite=form) for form in (True, False)]
 
 
-@target(AttestationError, seeds=_payloads)
+@target(AttestationError, seeds=_payloads, cpu_ms=50)
 def attestation_signed_payload(data: bytes) -> None:
     """The payload of a document whose signature holds, so that what comes after the signature is reached."""
     _verify(sign_document(data, _chain().leaf.key))
@@ -813,3 +817,6 @@ def native_ecdsa_message2(data: bytes) -> None:
         raise
     assert not any(data), "an altered answer made a signature"
     assert (len(signature), len(public_key)) == (64, 33)
+
+
+from tests.fuzz import attestation  # noqa: E402, F401 - registers its targets; it needs what is above

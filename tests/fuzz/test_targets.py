@@ -38,6 +38,13 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "attestation-parse",
         "attestation-verify",
         "attestation-signed-payload",
+        "attestation-with-cache",
+        "attestation-inspect",
+        "attestation-certificate",
+        "eif-measure",
+        "eif-signature",
+        "trust-policy",
+        "measurements-file",
         "cms-decrypt",
         "config-json",
         "input-solana",
@@ -68,6 +75,12 @@ def test_every_seed_is_accepted(target: Target) -> None:
     seeds = target.seeds()
     assert seeds
     assert [execute(target, seed) for seed in seeds] == [None] * len(seeds)
+
+
+@ALL
+def test_hostile_inputs_are_refused_as_declared(target: Target) -> None:
+    for data in target.hostile():
+        execute(target, data)
 
 
 @ALL
@@ -130,6 +143,24 @@ def test_the_long_run_runs_and_writes_a_reproducer_for_a_finding(
     assert main(["brittle", "--replay", path]) == 1
     assert main(["brittle", "--replay", os.devnull]) == 0
     os.unlink(path)
+
+
+def test_the_long_run_finds_what_costs_too_much(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(
+        "tests.fuzz.execution.time.thread_time", lambda: next(clock)
+    )  # a second for each look
+    slow = Target("slow", lambda _: None, (), lambda: [b"seed"], cpu_ms=999)
+    patient = Target("patient", lambda _: None, (), lambda: [b"seed"], cpu_ms=1001)
+    monkeypatch.setitem(TARGETS, "slow", slow)
+    monkeypatch.setitem(TARGETS, "patient", patient)
+    assert main(["patient", "--seconds", "0"]) == 0
+    assert main(["slow", "--seconds", "0"]) == 1
+    shown = capsys.readouterr().err
+    assert "1000 ms of CPU; allowed are 999" in shown
+    os.unlink(shown.split("reproducer: ")[1].split("\n")[0])
 
 
 def test_the_long_run_refuses_targets_that_do_not_exist() -> None:
