@@ -39,6 +39,7 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "attestation-verify",
         "attestation-signed-payload",
         "cms-decrypt",
+        "key-policy",
         "config-json",
         "input-solana",
         "input-psbt",
