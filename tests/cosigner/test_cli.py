@@ -178,6 +178,23 @@ def test_attest_reports_what_was_verified(shell: Shell) -> None:
         assert found["pcrs"][index] in allowed
 
 
+def test_attest_tells_people_that_the_key_policy_can_be_edited(shell: Shell) -> None:
+    assert "key policy        editable (somebody may let other code at the data keys" in shell("attest").out
+
+
+def test_a_client_that_does_not_accept_an_editable_key_policy_is_refused(
+    shell: Shell, tmp_path: Path
+) -> None:
+    """The default: what the mock stack's ``client.json`` accepts must be said."""
+    config = json.loads(shell.config.read_text())
+    assert config["trust"].pop("accept_editable_key_policy") is True
+    strict = tmp_path / "client.json"
+    strict.write_text(json.dumps(config))
+    ran = run_here(["attest", "--json", "--config", str(strict), "--store", str(shell.store)])
+    assert ran.code != 0
+    assert "attestation_key_policy_editable" in ran.out + ran.err
+
+
 def test_a_created_wallet_is_described(wallets: dict[str, dict[str, Any]]) -> None:
     for chain, wallet in wallets.items():
         assert set(wallet) == {"wallet_id", "suite", "chain", "network", "address", "public_key", "epoch"}

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from attestation import AttestationError, TrustPolicy
 from attestation.document import parse
+from attestation.key_policy import render
 from attestation.verify import verify
 from cosigner import transport
 from cosigner.cli import inputs
@@ -32,7 +33,9 @@ from cosigner.errors import HostError
 from cosigner.evm import unsigned_transaction
 from cosigner.store import ShareFile, StoreFile
 from enclave import cms, manifest
+from enclave.key_policy import Measurement, judge_policy
 from enclave.keys import WrappedKey
+from enclave.kms_errors import KmsError
 from enclave.vault import StoredShare
 from protocol import channel
 from protocol.binding import AttestedKeys
@@ -161,6 +164,26 @@ _register_cbor(
 )
 def manifest_parse(data: bytes) -> None:
     assert manifest.parse(data).encode() == data
+
+
+_MEASURED = {index: bytes([index + 1]) * 48 for index in (0, 1, 2, 16)}
+_ROLE = "arn:aws:iam::111122223333:role/host"
+
+
+def _policies() -> list[bytes]:
+    """Accepted as pinned, and accepted as editable."""
+    other = {**_MEASURED, 0: bytes([0xEE]) * 48}
+    return [
+        render([_MEASURED], account="111122223333", role=_ROLE).encode(),
+        render([_MEASURED, other], account="111122223333", role=_ROLE, editors=[_ROLE]).encode(),
+    ]
+
+
+@target(KmsError, seeds=_policies)
+def key_policy(data: bytes) -> None:
+    """Whatever a policy says, the judge ends in a verdict or in its own error."""
+    ours = Measurement(image=_MEASURED[0], manifest=_MEASURED[16])
+    judge_policy(data.decode("utf-8", "surrogateescape"), ours=ours, accept_editable=True)
 
 
 # --- frames and addresses --------------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "trust-policy",
         "measurements-file",
         "cms-decrypt",
+        "key-policy",
         "config-json",
         "input-solana",
         "input-psbt",
