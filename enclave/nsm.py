@@ -89,7 +89,7 @@ def adopt_device(descriptor: int) -> Nsm:
     except ImportError as error:
         raise NsmError("DeviceUnavailable", "this image has no native NSM driver") from error
     try:
-        os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003  (it takes no keywords)
         return _Device(native.adopt(descriptor), native.NsmError)
     except (OSError, native.NsmError) as error:
         raise NsmError("DeviceUnavailable", f"descriptor {descriptor} is not /dev/nsm") from error

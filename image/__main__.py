@@ -107,9 +107,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="the kernel's command line (default: AWS's, image/cmdline)",
     )
-    eif.add_argument("--init", type=Path, required=True, metavar="FILE", help="cosigner-init, the static program")
+    eif.add_argument(
+        "--init", type=Path, required=True, metavar="FILE", help="cosigner-init, the static program"
+    )
     eif.add_argument("--module", type=Path, metavar="FILE", help="nsm.ko, if the kernel has it not built in")
-    eif.add_argument("--aws-init", type=Path, metavar="FILE", help="AWS's init, to be PID 1 and start cosigner-init")
+    eif.add_argument(
+        "--aws-init", type=Path, metavar="FILE", help="AWS's init, to be PID 1 and start cosigner-init"
+    )
     eif.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the results go")
     return parser.parse_args(arguments)
 

@@ -130,7 +130,7 @@ def main() -> int:
     if options.whole:
         wanted = {*_whole_library(library), *_code(options.application), *_code(options.dependencies)}
     else:
-        wanted = _importable(options.application, options.dependencies, library)
+        wanted = _importable(options.application, options.dependencies, library, set(options.take))
     _copy_application(options.application, output / APPLICATION)
     _copy_dependencies(options.dependencies, output / DEPENDENCIES, wanted, set(options.aws_service))
     _copy_interpreter(output)
@@ -145,19 +145,18 @@ def main() -> int:
     return 0
 
 
-def _importable(application: Path, dependencies: Path, library: Path) -> set[Path]:
+def _importable(application: Path, dependencies: Path, library: Path, taken: set[str]) -> set[Path]:
     """Files of every module that an import statement of the application leads to, wherever the statement stands.
 
-    What compiled code imports cannot be seen. So packages with an extension module in them are taken whole, and `_BY_EXTENSIONS`
-    names what they use of the standard library.
+    What compiled code imports cannot be seen. So packages with an extension module in them are taken whole, as are those that import
+    parts of their own by a computed name (``taken``), and `_BY_EXTENSIONS` names what compiled code uses of the standard library.
     """
     places = [application, dependencies, library, library / "lib-dynload"]
     finder = ModuleFinder([str(place) for place in places], excludes=list(_NEVER))
-    compiled = {path.relative_to(dependencies).parts[0] for path in _code(dependencies) if path.suffix == ".so"}
+    packages = {path: path.relative_to(dependencies).parts[0] for path in _code(dependencies)}
+    whole = taken | {package for path, package in packages.items() if path.suffix == ".so"}
     roots = [*_START_UP, *_BY_EXTENSIONS, *_names(application, _code(application))]
-    roots += _names(
-        dependencies, [path for path in _code(dependencies) if path.relative_to(dependencies).parts[0] in compiled]
-    )
+    roots += _names(dependencies, [path for path, package in packages.items() if package in whole])
     for name in roots:
         try:
             finder.import_hook(name)
@@ -309,6 +308,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dependencies", type=Path, required=True, help="folder of installed packages")
     parser.add_argument("--output", type=Path, required=True, help="the new root; must not exist")
     parser.add_argument("--aws-service", action="append", default=[], help="a service whose description boto3 keeps")
+    parser.add_argument("--take", action="append", default=[], help="a package to take whole")
     parser.add_argument("--whole", action="store_true", help="take modules that nothing imports, too")
     parser.add_argument("--bytecode", action="store_true", help="add byte code")
     return parser.parse_args()

@@ -70,7 +70,12 @@ def pack(tree: Tree) -> bytes:
 def _with_parents(tree: Tree) -> dict[str, Node]:
     complete: dict[str, Node] = dict(tree)
     for path in tree:
-        if not path or path == _TRAILER or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        if (
+            not path
+            or path == _TRAILER
+            or "\0" in path
+            or any(part in ("", ".", "..") for part in path.split("/"))
+        ):
             raise ImageError(f"{path!r} is not a plain relative path")
         for parent in _parents(path):
             if not isinstance(complete.setdefault(parent, Directory()), Directory):

@@ -71,7 +71,7 @@ def running(state: Path, *, api_port: int = 0, log: int | None = None) -> Iterat
         sockets = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="cosigner-")))
         kms = exits.enter_context(_process(["simulator.kms", "--state", str(state), "--json"], log))
         ready = _ready_line(kms, "the KMS simulator")
-        pcrs, manifest_file = _provision_kms(state, ready)
+        pcrs, manifest_file = provision_kms(state, ready)
         host_config = _host_config(
             state,
             sockets,
@@ -83,7 +83,9 @@ def running(state: Path, *, api_port: int = 0, log: int | None = None) -> Iterat
         host = exits.enter_context(_process(["host", "--config", str(host_config), "--json"], log))
         api_url = _ready_line(host, "the host")["url"]
         _await_enclave(api_url, host)
-        yield Stack(api_url, _client_config(state, api_url, pcrs), state)
+        client_file = state / "client.json"
+        write_private(client_file, client_config(state, api_url, pcrs))
+        yield Stack(api_url, client_file, state)
 
 
 def kms_host(ready: dict[str, Any]) -> str:
@@ -91,7 +93,7 @@ def kms_host(ready: dict[str, Any]) -> str:
     return f"kms.{ready['region']}.amazonaws.com"
 
 
-def _provision_kms(state: Path, ready: dict[str, Any]) -> tuple[dict[int, bytes], Path]:
+def provision_kms(state: Path, ready: dict[str, Any]) -> tuple[dict[int, bytes], Path]:
     """What an operator does once: key, manifest, key policy. Returns the PCRs to pin, and the manifest's file."""
     kms = boto3.client(
         "kms",
@@ -185,7 +187,8 @@ def _host_config(
     return path
 
 
-def _client_config(state: Path, api_url: str, pcrs: dict[int, bytes]) -> Path:
+def client_config(state: Path, api_url: str, pcrs: dict[int, bytes]) -> bytes:
+    """What clients need: where the API is, and what the enclave behind it must be."""
     trust = TrustPolicy(roots=frozenset({NitroPki.open(state).root_sha256}))
     config = {
         "api_url": api_url,
@@ -196,9 +199,7 @@ def _client_config(state: Path, api_url: str, pcrs: dict[int, bytes]) -> Path:
             "max_age_s": int(trust.max_age.total_seconds()),
         },
     }
-    path = state / "client.json"
-    write_private(path, json.dumps(config, indent=2).encode())
-    return path
+    return json.dumps(config, indent=2).encode()
 
 
 @contextlib.contextmanager

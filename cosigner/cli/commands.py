@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
 
+from .. import audit  # noqa: TID252
 from .. import demo as demonstration  # noqa: TID252
 from ..client import AsyncClient, Wallet  # noqa: TID252
 from ..config import DEFAULT_PATH, PATH_VARIABLE, ClientConfig  # noqa: TID252
@@ -37,6 +38,18 @@ async def attest(options: argparse.Namespace, output: Output) -> None:
             verified = await client.attest()
     data, lines = describe.attestation(verified)
     output.result(data, lines)
+
+
+async def audit_rebuild(options: argparse.Namespace, output: Output) -> int:
+    """``cosigner audit rebuild``; 1 if a PCR differs."""
+    rebuilt = audit.load_rebuild(options.measurements)
+    async with AsyncClient(ClientConfig.load(options.config)) as client:
+        with output.step("Asking the enclave for its attestation"):
+            verified = await client.attest()
+    compared = audit.compare(verified, rebuilt)
+    data, lines = describe.rebuild_audit(verified, compared)
+    output.result(data, lines)
+    return 0 if all(pcr.matches for pcr in compared) else 1
 
 
 async def wallet_create(options: argparse.Namespace, output: Output) -> None:

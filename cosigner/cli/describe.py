@@ -13,6 +13,7 @@ from ..client import Wallet  # noqa: TID252
 if TYPE_CHECKING:
     from attestation import VerifiedAttestation
 
+    from ..audit import PcrComparison  # noqa: TID252
     from ..client import BitcoinSignature, EthereumSignature, SolanaSignature  # noqa: TID252
     from ..store import StoredWallet  # noqa: TID252
 
@@ -36,6 +37,39 @@ def attestation(verified: VerifiedAttestation) -> Described:
         f"age               {verified.age_s:.1f} s",
         *(f"PCR{index:<14} {value}" for index, value in pcrs.items() if value.strip("0")),
     ]
+    return data, lines
+
+
+def rebuild_audit(verified: VerifiedAttestation, compared: list[PcrComparison]) -> Described:
+    """A running enclave beside a rebuild of its image."""
+    matches = all(pcr.matches for pcr in compared)
+    data: dict[str, object] = {
+        "matches": matches,
+        "module_id": verified.module_id,
+        "pcrs": {
+            str(pcr.index): {
+                "matches": pcr.matches,
+                "running": pcr.running.hex() or None,
+                "rebuilt": pcr.rebuilt.hex(),
+            }
+            for pcr in compared
+        },
+    }
+    lines = [
+        "The enclave runs what was built here."
+        if matches
+        else "The enclave does NOT run what was built here.",
+        f"enclave           {verified.module_id}",
+    ]
+    for pcr in compared:
+        label = f"PCR{pcr.index}"
+        if pcr.matches:
+            lines.append(f"{label:<17} match     {pcr.rebuilt.hex()}")
+        else:
+            lines += [
+                f"{label:<17} MISMATCH  running {pcr.running.hex() or '(none)'}",
+                f"{'':<17}           rebuilt {pcr.rebuilt.hex()}",
+            ]
     return data, lines
 
 

@@ -1,4 +1,6 @@
-"""Arguments, exit codes, and nothing else: 0 done, 1 refused (with a stable code), 2 wrong usage, 130 interrupted."""
+"""Arguments, exit codes, and nothing else: 0 done, 1 refused (with a stable code) or an audit that found a difference, 2 wrong usage, 130
+interrupted.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     output = Output(as_json=options.json)
     try:
-        asyncio.run(options.run(options, output))
+        code: int | None = asyncio.run(options.run(options, output))
     except CosignerError as error:
         output.error(error)
         return 1
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return code or 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -173,6 +175,24 @@ def _parser() -> argparse.ArgumentParser:
     for command in (solana, bitcoin, transaction, message, typed_data):
         command.add_argument("--wallet", required=True, metavar="ID", help="the wallet's id")
         command.add_argument("file", type=Path, metavar="FILE", help="what to sign; - is standard input")
+
+    audit = subparsers.add_parser("audit", help="check what runs against what it should be")
+    audits = audit.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    rebuild = audits.add_parser(
+        "rebuild",
+        parents=[everywhere],
+        help="compare the running enclave with a rebuild of its image",
+        description="Compare the PCRs in the enclave's attestation document, verified under the trust policy, with those of an image "
+        "that was built here from source. Exit code 0 if all are the same, 1 if not.",
+    )
+    rebuild.add_argument(
+        "--measurements",
+        type=Path,
+        default=Path("build/eif/measurements.json"),
+        metavar="FILE",
+        help="what `make eif` wrote beside the image (default: build/eif/measurements.json)",
+    )
+    rebuild.set_defaults(run=commands.audit_rebuild)
 
     demo = subparsers.add_parser(
         "demo",

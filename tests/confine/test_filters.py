@@ -68,7 +68,9 @@ ALLOWED = {
 
 
 def python(confined: str, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([confined, sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    return subprocess.run(
+        [confined, sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("name", FATAL)
@@ -80,7 +82,9 @@ def test_it_ends_the_process(confined, name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_is_refused(confined, name):
     code, errno = REFUSED[name]
-    wrapped = f"import errno\ntry:\n    {code}\nexcept OSError as error:\n    print(errno.errorcode[error.errno])"
+    wrapped = (
+        f"import errno\ntry:\n    {code}\nexcept OSError as error:\n    print(errno.errorcode[error.errno])"
+    )
     ended = python(confined, wrapped)
     assert (ended.returncode, ended.stdout.strip()) == (0, errno), ended
 
@@ -93,7 +97,9 @@ def test_it_is_allowed(confined, name):
 
 def test_the_filters_outlive_the_program_that_had_them(confined):
     """The one program start that the filters allow keeps them."""
-    ended = python(confined, "import os; os.execv('/bin/sh', ['sh', '-c', 'echo started; : > /dev/null; (true)'])")
+    ended = python(
+        confined, "import os; os.execv('/bin/sh', ['sh', '-c', 'echo started; : > /dev/null; (true)'])"
+    )
     assert "started" in ended.stdout
     assert "Read-only file system" in ended.stderr or "cannot create" in ended.stderr
     assert ended.returncode != 0
@@ -131,7 +137,9 @@ def test_execveat_is_no_way_around(confined, extension):
 
 def test_completion_makes_the_process_undumpable(extension):
     code = f"import ctypes\ndumpable = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)\nbefore = dumpable()\n{LOAD}print(before, dumpable())"
-    ended = subprocess.run([sys.executable, "-c", code, str(extension)], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(extension)], capture_output=True, text=True, check=False
+    )
     assert ended.stdout == "1 0\n", ended
 
 

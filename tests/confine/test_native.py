@@ -18,4 +18,9 @@ def test_a_closed_descriptor_is_not_adopted(native):
 
 
 def test_the_module_offers_no_way_to_open_the_device_by_itself(native):
-    assert {name for name in dir(native) if not name.startswith("_")} == {"NsmDevice", "NsmError", "adopt", "confine"}
+    assert {name for name in dir(native) if not name.startswith("_")} == {
+        "NsmDevice",
+        "NsmError",
+        "adopt",
+        "confine",
+    }

@@ -248,6 +248,7 @@ def test_commands_are_coroutines_that_take_options_and_output() -> None:
         asyncio.iscoroutinefunction(getattr(commands, name))
         for name in (
             "attest",
+            "audit_rebuild",
             "wallet_create",
             "wallet_list",
             "wallet_show",
