@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack eif test test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
+.PHONY: help demo stack eif kernel test test-python test-rust test-eif test-constant-time lint format bench bench-eif fuzz fuzz-rust lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,10 @@ eif: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## the enclave image file an
 	KERNEL='$(KERNEL)' INIT='$(INIT)' MODULE='$(MODULE)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' \
 	  PYTHON=$(BIN)/python image/build.sh build/eif
 
-build/kernel/bzImage:
-	$(MAKE) kernel
+kernel: build/kernel/bzImage ## the enclave's kernel, from Debian's source and image/kernel/config; needs Debian, and root where packages are missing
+
+build/kernel/bzImage: image/kernel/config image/kernel/source.lock image/kernel/build.sh
+	image/kernel/build.sh $@
 
 test: test-rust test-python ## all tests; needs no root
 
@@ -31,6 +33,10 @@ test-python: $(STAMP)
 
 test-rust: $(STAMP)
 	cd native && cargo test --locked --workspace
+
+test-eif: $(STAMP) eif ## boot the image of `make eif` in QEMU and sign over real vsock; needs Debian 12 and root, minutes
+	tools=$$(tests/eif/tools/prepare.sh) && \
+	  $(BIN)/python -m pytest tests/eif --eif build/eif/cosigner.eif --measurements build/eif/measurements.json --eif-tools "$$tools"
 
 test-constant-time: ## no branch or address of ECDSA depends on a secret: under valgrind, with secrets marked undefined
 	@command -v valgrind > /dev/null || { echo "valgrind is needed: apt-get install valgrind" >&2; exit 1; }
@@ -56,6 +62,9 @@ format: $(STAMP)
 
 bench: $(STAMP) ## measure CPU, bytes and latency against the targets; prints a table, writes bench/results/
 	$(BIN)/python -m bench
+
+bench-eif: $(STAMP) eif ## the same for the image in QEMU: size, memory, boot to first signature; writes bench/results/eif.json
+	tools=$$(tests/eif/tools/prepare.sh) && $(BIN)/python -m bench.eif --image build/eif --tools "$$tools"
 
 fuzz: $(STAMP) ## fuzz every Python parser for SECONDS each (default 20)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),20)
