@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BASES := $(if $(RUST_BASE),--build-arg RUST_BASE=$(RUST_BASE)) $(if $(PYTHON_BASE),--build-arg PYTHON_BASE=$(PYTHON_BASE))
 NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack eif kernel test test-python test-rust test-eif test-constant-time lint format bench bench-eif fuzz fuzz-rust lock clean
+.PHONY: help demo stack images base-images eif kernel test test-images test-compose test-eif test-reproducible test-kernel test-python test-rust test-constant-time lint format bench bench-eif fuzz fuzz-rust lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,14 +18,38 @@ demo: $(STAMP) ## the whole way once: attestation, wallets, signatures, checked 
 stack: $(STAMP) ## run the mock stack until Ctrl-C; state in .cosigner/
 	$(BIN)/python -m simulator.stack --log .cosigner/stack.log
 
+images: ## build the images cosigner-enclave, cosigner-simulator and cosigner-host; RUST_BASE= and PYTHON_BASE= name other base images
+	docker build $(BASES) --file Dockerfile.enclave --target production --tag cosigner-enclave .
+	docker build $(BASES) --file Dockerfile.enclave --target simulator --tag cosigner-simulator .
+	docker build $(BASES) --file Dockerfile.host --tag cosigner-host .
+
+base-images: ## where no registry can be reached: local stand-ins for the base images, from a Debian mirror; needs root
+	image/base/docker.sh
+	image/base/build.sh rust cosigner-base/rust
+	image/base/build.sh python cosigner-base/python
+
 eif: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## the enclave image file and measurements.json, in build/eif; needs docker. KERNEL=, INIT=, MODULE= take AWS's
 	KERNEL='$(KERNEL)' INIT='$(INIT)' MODULE='$(MODULE)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' \
 	  PYTHON=$(BIN)/python image/build.sh build/eif
+
+test-reproducible: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## two builds of the image, with nothing in common but the source: the same bytes; needs docker and faketime
+	KERNEL='$(KERNEL)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' PYTHON=$(abspath $(BIN))/python \
+	  image/reproducible.sh build/reproducible
 
 kernel: build/kernel/bzImage ## the enclave's kernel, from Debian's source and image/kernel/config; needs Debian, and root where packages are missing
 
 build/kernel/bzImage: image/kernel/config image/kernel/source.lock image/kernel/build.sh
 	image/kernel/build.sh $@
+
+test-kernel: build/kernel/bzImage ## a second build of the kernel, elsewhere and without the cache: the same bytes; minutes
+	image/kernel/build.sh --no-cache build/reproducible/bzImage
+	cmp build/kernel/bzImage build/reproducible/bzImage
+
+test-images: $(STAMP) ## what the images hold, and that a second build holds the same; needs docker and `make images`
+	$(BIN)/python -m pytest tests/docker/test_images.py
+
+test-compose: $(STAMP) ## the stack of compose.yaml with a client outside; needs root, docker and `make images`
+	$(BIN)/python -m pytest tests/docker/test_compose.py
 
 test: test-rust test-python ## all tests; needs no root
 

@@ -116,7 +116,17 @@ _NOT_IN_WHOLE: Final = frozenset(
         "venv",
     }
 )
-_BOTOCORE_COMMON: Final = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
+_CODE: Final = frozenset({".py", ".so"})
+_SOURCES: Final = frozenset({".c", ".h", ".pxd", ".pyi", ".pyx"})  # for compilers and type checkers
+_UNUSED: Final = frozenset({Path("boto3/data"), Path("boto3/examples")})  # resources and documentation
+_BOTOCORE_COMMON: Final = frozenset(
+    {
+        "_retry.json",
+        "endpoints.json",
+        "partitions.json",
+        "sdk-default-configuration.json",
+    }
+)
 _METADATA: Final = re.compile(r"METADATA|licenses|(LICEN[CS]E|COPYING|NOTICE|AUTHORS)[^/]*", re.IGNORECASE)
 _LDD_LINE: Final = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$")
 
@@ -162,11 +172,12 @@ def _importable(application: Path, dependencies: Path, library: Path, taken: set
             finder.import_hook(name)
         except ImportError:  # a branch for another version or system
             continue
-    return {Path(module.__file__) for module in finder.modules.values() if module.__file__ is not None}
+    files = (getattr(module, "__file__", None) for module in finder.modules.values())
+    return {Path(file) for file in files if file is not None}
 
 
 def _code(root: Path) -> list[Path]:
-    return [path for path in sorted(root.rglob("*")) if path.suffix in {".py", ".so"}]
+    return [path for path in sorted(root.rglob("*")) if path.suffix in _CODE]
 
 
 def _names(root: Path, files: Iterable[Path]) -> list[str]:
@@ -195,32 +206,30 @@ def _copy_dependencies(source: Path, target: Path, wanted: set[Path], aws_servic
     """The code that is wanted, the packages' data, and of the packaging nothing but names and licences."""
     packages = {path.relative_to(source).parts[0] for path in wanted if path.is_relative_to(source)}
     for distribution in source.glob("*.dist-info"):
-        owned = {line.partition("/")[0].partition(",")[0] for line in _record(distribution)}
-        if owned & packages:
+        if packages & {re.split("[/,]", line)[0] for line in _record(distribution)}:
             packages.add(distribution.name)
 
     def unwanted(directory: str, names: list[str]) -> set[str]:
-        return {name for name in names if not _is_wanted(Path(directory), name)}
-
-    def _is_wanted(directory: Path, name: str) -> bool:
-        path, place = directory / name, directory.relative_to(source)
+        place = Path(directory).relative_to(source)
         if place == Path():
-            return name in packages
+            return set(names) - packages
         if place == Path("botocore/data"):
-            return name in aws_services or name in _BOTOCORE_COMMON
+            return set(names) - aws_services - _BOTOCORE_COMMON
         if place.suffix == ".dist-info":
-            return _METADATA.fullmatch(name) is not None
-        if place == Path("boto3") and name in {"data", "examples"}:
-            return False
-        if path.suffix in {".py", ".so"}:
-            return path in wanted
-        return name != "__pycache__" and name != "py.typed" and path.suffix not in {".pyi", ".pyx", ".pxd", ".c", ".h"}
+            return {name for name in names if _METADATA.fullmatch(name) is None}
+        return {name for name in names if _is_unwanted(place / name, source / place / name in wanted)}
 
     shutil.copytree(source, target, ignore=unwanted)
     for directory in sorted((path for path in target.rglob("*") if path.is_dir()), reverse=True):
         if not any(directory.iterdir()):
             directory.rmdir()
     _normalise(target)
+
+
+def _is_unwanted(path: Path, is_wanted_code: bool) -> bool:  # noqa: FBT001
+    if path.suffix in _CODE:
+        return not is_wanted_code
+    return path in _UNUSED or path.name in {"__pycache__", "py.typed"} or path.suffix in _SOURCES
 
 
 def _record(distribution: Path) -> list[str]:
@@ -252,7 +261,8 @@ def _copy_shared_libraries(output: Path) -> None:
         if (Path("/") / directory).is_symlink():
             (output / directory).symlink_to((Path("/") / directory).readlink())
     for binary in [path for path in output.rglob("*") if path.is_file() and _is_elf(path)]:
-        listing = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False).stdout
+        command = ["/usr/bin/ldd", str(binary)]
+        listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
         if "not found" in listing:
             raise SystemExit(f"{binary.relative_to(output)} cannot be linked here:\n{listing}")
         for line in listing.splitlines():
@@ -285,10 +295,10 @@ def _is_elf(path: Path) -> bool:
 
 
 def _compile(output: Path) -> None:
-    """Byte code that the interpreter takes without a look at its source: it names no time, and a boot need not compile.
+    """Byte code that the interpreter takes without a look at its source: it names no time, and no boot spends a second compiling.
 
-    Two things could make it differ from build to build, and are held fixed: the order of set constants (PYTHONHASHSEED=0) and, through
-    reference counts, what this process did before (one process for each file's directory, in sorted order, would do; one for all does).
+    The order of constant sets depends on the hash seed, so that is fixed. What else could differ, reference counts that show in the
+    encoding, does not where the same files are compiled in the same order; a test compares two builds.
     """
     if os.environ.get("PYTHONHASHSEED") != "0":
         raise SystemExit("byte code is reproducible under PYTHONHASHSEED=0 only")
@@ -307,7 +317,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--application", type=Path, required=True, help="folder of our own packages")
     parser.add_argument("--dependencies", type=Path, required=True, help="folder of installed packages")
     parser.add_argument("--output", type=Path, required=True, help="the new root; must not exist")
-    parser.add_argument("--aws-service", action="append", default=[], help="a service whose description boto3 keeps")
+    parser.add_argument(
+        "--aws-service", action="append", default=[], help="a service whose description boto3 keeps"
+    )
     parser.add_argument("--take", action="append", default=[], help="a package to take whole")
     parser.add_argument("--whole", action="store_true", help="take modules that nothing imports, too")
     parser.add_argument("--bytecode", action="store_true", help="add byte code")

@@ -36,14 +36,18 @@ def main() -> int:
     write_private(target / "manifest.cbor", manifest_file.read_bytes())
     credentials = {"Version": 1, "AccessKeyId": ROLE, "SecretAccessKey": secrets.token_hex(16)}
     write_private(target / "credentials.json", json.dumps(credentials).encode())
-    host = _host_config(target, options.sockets, options.store, kms_port=options.kms_port, listen=options.listen)
+    host = _host_config(
+        target, options.sockets, options.store, kms_port=options.kms_port, listen=options.listen
+    )
     write_private(target / "host.json", json.dumps(host, indent=2).encode())
     write_private(target / "client.json", client_config(options.state, options.api_url, pcrs))
     print(f"Provisioned; {options.api_url} is where clients find the API.", flush=True)
     return 0
 
 
-def _host_config(target: Path, sockets: Path, store: Path, *, kms_port: int, listen: Address) -> dict[str, Any]:
+def _host_config(
+    target: Path, sockets: Path, store: Path, *, kms_port: int, listen: Address
+) -> dict[str, Any]:
     name = kms_host({"region": REGION})
     return {
         "listen": str(listen),
@@ -71,7 +75,9 @@ def _options() -> argparse.Namespace:
     for option, text in directories.items():
         parser.add_argument(option, type=Path, required=True, metavar="DIR", help=text)
     parser.add_argument("--kms-port", type=int, required=True, help="the KMS simulator's port")
-    parser.add_argument("--listen", type=Address.parse, required=True, metavar="ADDRESS", help="where the host serves its API")
+    parser.add_argument(
+        "--listen", type=Address.parse, required=True, metavar="ADDRESS", help="where the host serves its API"
+    )
     parser.add_argument("--api-url", required=True, metavar="URL", help="where clients find the API")
     return parser.parse_args()
 

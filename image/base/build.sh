@@ -13,6 +13,11 @@ suite=${SUITE:-bookworm}
 mirror=${MIRROR:-http://deb.debian.org/debian}
 bundle=/etc/ssl/certs/ca-certificates.crt
 
+if docker image inspect "$tag" > /dev/null 2>&1; then
+  echo "$tag is there already; remove it to have it built again."
+  exit
+fi
+
 case $kind in
   python) packages=ca-certificates,python3,python3-pip ;;
   rust) packages=ca-certificates,gcc,libc6-dev ;;
