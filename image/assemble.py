@@ -275,7 +275,9 @@ def _copy_library(path: Path, output: Path) -> None:
     if path.is_relative_to(output):  # a library that a wheel brought along
         return
     directory = path.parent.resolve()
-    if directory.is_relative_to("/usr/local"):  # found through ldconfig's cache, which the image does not have
+    if directory.is_relative_to(
+        "/usr/local"
+    ):  # found through ldconfig's cache, which the image does not have
         directory = Path("/usr/lib") / sysconfig.get_config_var("MULTIARCH")
     target = output / directory.relative_to("/") / path.name
     if not target.exists():
