@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import boto3
 from botocore.config import Config
@@ -35,7 +35,7 @@ from simulator.pki import write_private
 
 from .machine import INSTANCE, ROLE, Machine, MachineError, Tools
 from .trust import QemuTransport, QemuUnsignedDocuments
-from .vsock import Bridge, Heartbeat, Reasons
+from .vsock import Bridge, Heartbeat, Reasons, port_socket
 
 ENVIRONMENT: Final = "sandbox"
 HEARTBEAT_PORT: Final = 9000
@@ -53,9 +53,18 @@ class Deployment:
 
     :param measurements: PCR0, PCR1 and PCR2 that `make eif` printed, which key policy and clients pin.
     :param directory: state and sockets; a short path.
+    :param key_policy: the manifest's word on it; with ``editable`` the enclave takes a policy that names other releases.
     """
 
-    def __init__(self, tools: Tools, eif: Path, measurements: dict[int, bytes], directory: Path) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        eif: Path,
+        measurements: dict[int, bytes],
+        directory: Path,
+        *,
+        key_policy: Literal["pinned", "editable"] = "pinned",
+    ) -> None:
         self.eif = eif
         self.profile = QemuUnsignedDocuments()
         self.machine = Machine(tools, directory)
@@ -70,7 +79,7 @@ class Deployment:
             principals={INSTANCE_KEY_ID: f"arn:aws:sts::{ACCOUNT}:assumed-role/parent/{INSTANCE}"},
         )
         write_private(directory / "kms-ca.pem", self.kms.ca_pem)
-        self.manifest = self._manifest()
+        self.manifest = self._manifest(key_policy)
         self.pcrs = {**measurements, MANIFEST_PCR: expected_pcr(self.manifest)}
 
     def __enter__(self) -> Deployment:
@@ -79,8 +88,8 @@ class Deployment:
             exits.enter_context(self.kms)
             self._restrict_key()
             vsock = self.machine.vsock
-            self.heartbeat = exits.enter_context(Heartbeat(_port(vsock, HEARTBEAT_PORT)))
-            self.reasons = exits.enter_context(Reasons(_port(vsock, REASON_PORT)))
+            self.heartbeat = exits.enter_context(Heartbeat(port_socket(vsock, HEARTBEAT_PORT)))
+            self.reasons = exits.enter_context(Reasons(port_socket(vsock, REASON_PORT)))
             bridge = self._directory / "enclave"
             exits.enter_context(Bridge(bridge, vsock, LISTEN_PORT, self.heartbeat.booted.is_set))
             exits.enter_context(self._host(bridge))
@@ -115,7 +124,7 @@ class Deployment:
                 happened = f"not within {seconds:g} s" if late else "the machine ended"
                 log = self.host_log.read_text(errors="replace").splitlines()[-15:]
                 raise MachineError("\n".join([f"waiting for {what}: {happened}", self.machine.tail(), *log]))
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def ready(self) -> bool:
         """Whether the host says that the enclave serves."""
@@ -127,6 +136,15 @@ class Deployment:
         except OSError:
             pass
         return False
+
+    def fault(self) -> str:
+        """What the host says of an enclave that is not ready, in JSON."""
+        try:
+            with urllib.request.urlopen(f"{self.api_url}/readyz", timeout=5) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.read().decode()
 
     def policy(self) -> TrustPolicy:
         """What clients of this deployment pin."""
@@ -140,11 +158,11 @@ class Deployment:
         config = ClientConfig(self.api_url, ENVIRONMENT, self.policy())
         return AsyncClient(config, shares, transport=QemuTransport(self.api_url, self.profile))
 
-    def _manifest(self) -> bytes:
+    def _manifest(self, key_policy: Literal["pinned", "editable"]) -> bytes:
         self.key_arn = self.kms.create_key()
         return Manifest(
             version=1,
-            environments=[Environment(id=ENVIRONMENT, kms_key_arn=self.key_arn)],
+            environments=[Environment(id=ENVIRONMENT, kms_key_arn=self.key_arn, key_policy=key_policy)],
             kms=KmsEndpoint(
                 region=self.kms.region,
                 host=self.kms.host_name,
@@ -185,8 +203,8 @@ class Deployment:
             "listen": "tcp:127.0.0.1:0",
             "enclave": {"address": f"unix:{enclave}"},
             "ports": {
-                "storage": f"unix:{_port(vsock, STORAGE_PORT)}",
-                "tunnel": f"unix:{_port(vsock, TUNNEL_PORT)}",
+                "storage": f"unix:{port_socket(vsock, STORAGE_PORT)}",
+                "tunnel": f"unix:{port_socket(vsock, TUNNEL_PORT)}",
             },
             "storage": {"sqlite": str(self._directory / "store.sqlite3")},
             "tunnel": {
@@ -220,10 +238,6 @@ class Deployment:
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
-
-
-def _port(vsock: Path, number: int) -> Path:
-    return vsock.with_name(f"{vsock.name}_{number}")
 
 
 def _listening(process: subprocess.Popen[bytes], log: Path) -> str:
