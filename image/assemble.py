@@ -172,7 +172,10 @@ def _importable(application: Path, dependencies: Path, library: Path, taken: set
             finder.import_hook(name)
         except ImportError:  # a branch for another version or system
             continue
-    return {Path(module.__file__) for module in finder.modules.values() if module.__file__ is not None}
+    files = [
+        getattr(module, "__file__", None) for module in finder.modules.values()
+    ]  # none: built into the interpreter
+    return {Path(file) for file in files if file is not None}
 
 
 def _code(root: Path) -> list[Path]:
@@ -260,7 +263,7 @@ def _copy_shared_libraries(output: Path) -> None:
         if (Path("/") / directory).is_symlink():
             (output / directory).symlink_to((Path("/") / directory).readlink())
     for binary in [path for path in output.rglob("*") if path.is_file() and _is_elf(path)]:
-        command = ["/usr/bin/ldd", binary]
+        command = ["/usr/bin/ldd", str(binary)]
         listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
         if "not found" in listing:
             raise SystemExit(f"{binary.relative_to(output)} cannot be linked here:\n{listing}")
@@ -274,7 +277,7 @@ def _copy_library(path: Path, output: Path) -> None:
     if path.is_relative_to(output):  # a library that a wheel brought along
         return
     directory = path.parent.resolve()
-    if directory.is_relative_to("/usr/local"):  # found through ldconfig's cache, which the image does not have
+    if directory.is_relative_to("/usr/local"):  # found through ldconfig's cache, which the image lacks
         directory = Path("/usr/lib") / sysconfig.get_config_var("MULTIARCH")
     target = output / directory.relative_to("/") / path.name
     if not target.exists():
