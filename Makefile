@@ -7,7 +7,7 @@ BASES := $(if $(RUST_BASE),--build-arg RUST_BASE=$(RUST_BASE)) $(if $(PYTHON_BAS
 NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack images base-images eif test test-images test-compose test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
+.PHONY: help demo stack images base-images eif test test-images test-compose test-reproducible test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,10 +32,14 @@ eif: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## the enclave image file an
 	KERNEL='$(KERNEL)' INIT='$(INIT)' MODULE='$(MODULE)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' \
 	  PYTHON=$(BIN)/python image/build.sh build/eif
 
+test-reproducible: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## two builds of the image, with nothing in common but the source: the same bytes; needs docker and faketime
+	KERNEL='$(KERNEL)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' PYTHON=$(abspath $(BIN))/python \
+	  image/reproducible.sh build/reproducible
+
 build/kernel/bzImage:
 	$(MAKE) kernel
 
-test-images: $(STAMP) ## what the images hold, and that a second build holds the same; needs docker and `make images`
+test-images: $(STAMP) ## what the images hold; needs docker and `make images`
 	$(BIN)/python -m pytest tests/docker/test_images.py
 
 test-compose: $(STAMP) ## the stack of compose.yaml with a client outside; needs root, docker and `make images`

@@ -172,9 +172,8 @@ def _importable(application: Path, dependencies: Path, library: Path, taken: set
             finder.import_hook(name)
         except ImportError:  # a branch for another version or system
             continue
-    files = [
-        getattr(module, "__file__", None) for module in finder.modules.values()
-    ]  # none: built into the interpreter
+    # Modules that are built into the interpreter have no file.
+    files = (getattr(module, "__file__", None) for module in finder.modules.values())
     return {Path(file) for file in files if file is not None}
 
 

@@ -24,7 +24,8 @@ main() {
   arguments=(--rootfs "$work/rootfs.tar" --init "$work/cosigner-init" --kernel "$kernel" --output "$output")
   [ -z "${INIT:-}" ] || arguments+=(--aws-init "$INIT")
   [ -z "${MODULE:-}" ] || arguments+=(--module "$MODULE")
-  "${PYTHON:-python3}" -m image eif "${arguments[@]}"
+  # shellcheck disable=SC2086  # may be a command of several words
+  ${PYTHON:-python3} -m image eif "${arguments[@]}"
 }
 
 # Builds a target of Dockerfile.enclave and prints the image's identity; no tag is made, so nothing else can be meant by it.

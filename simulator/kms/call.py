@@ -56,6 +56,7 @@ class Call:
         return Request(
             action=f"kms:{self.operation}",
             principal=self.principal,
+            account=account_of(self.principal),
             resource=resource,
             context={**self._condition_keys(key), **(more or {})},
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from simulator.kms.errors import ApiError
@@ -70,6 +70,12 @@ class Injection:
                 f"a delay, and nothing else, has more than 0 and at most {MAX_SECONDS:g} seconds"
             )
 
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        times = "" if self.times == 1 else "*always" if self.times is None else f"*{self.times}"
+        seconds = f"@{self.seconds:.3f}" if self.seconds else ""
+        return self.fault.value + (f":{self.operation}" if self.operation else "") + times + seconds
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """`FAULT[:OPERATION][*TIMES|*always][@SECONDS]`, such as `throttle:Decrypt*3` or `delay@2.5`. ValueError."""
@@ -102,6 +108,12 @@ class Faults:
         """Queue one."""
         with self._lock:
             self._waiting.append(_Waiting(injection, injection.times))
+
+    @property
+    def waiting(self) -> list[str]:
+        """What is to come, as `Injection.parse` reads it, with the times that are left."""
+        with self._lock:
+            return [str(replace(waiting.injection, times=waiting.left)) for waiting in self._waiting]
 
     def clear(self) -> None:
         """Behave again."""

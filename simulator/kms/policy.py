@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from attestation.key_policy import REQUIRED_PCRS, render
 from protocol.envelope.nesting import is_deep
 from simulator.kms.conditions import Condition, ConditionError, Context, parse_conditions
 from simulator.kms.principals import is_principal, names_whole_chain, stands_for
@@ -41,6 +42,7 @@ _STATEMENT_KEYS: Final = frozenset(
 _CHARACTERS: Final = re.compile(r"[\t\n\r\x20-\x7e\xa1-\xff]*")
 _ACTION: Final = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _ARN_COLONS: Final = 5
+_SOME_PCR: Final = b"\x01" * 48  # a place for one of the caller's
 
 
 class MalformedPolicyError(Exception):
@@ -57,10 +59,11 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a policy decides upon. `principal`: the caller's ARN; `resource`: the key's."""
+    """What a policy decides upon. `principal`: the caller's ARN; `account`: its account; `resource`: the key's ARN."""
 
     action: str
     principal: str
+    account: str
     resource: str
     context: Context
 
@@ -80,44 +83,32 @@ class KeyPolicy:
         return Verdict.ALLOW if matching else Verdict.NO_STATEMENT
 
 
-def key_policy(pcrs: Mapping[int, bytes], *, account: str = ACCOUNT) -> str:
-    """A policy that releases data keys only to enclaves with these PCRs (48 bytes each), as JSON.
+def key_policy(pcrs: Mapping[int, bytes], *, account: str = ACCOUNT, role: str | None = None) -> str:
+    """The policy that operators render (`attestation.key_policy`) for one release, as JSON, with looser demands.
 
-    Decrypt and GenerateDataKey are conditioned alike, because a host that could generate a key outside an enclave
-    could plant one that it knows. Nobody may encrypt, re-encrypt, grant, or change the policy; the account may look at
-    the key and schedule its deletion. Setting it needs BypassPolicyLockoutSafetyCheck.
+    `pcrs`: index to 48 bytes; PCR0 and PCR16 may be missing, and any may be zero, which the operators' renderer refuses.
+    `role`: who calls; None for every principal of the account, which may schedule the key's deletion, too.
     """
     if not pcrs:
         raise ValueError("a policy without measurements would release keys to any enclave")
-    root = {"AWS": f"arn:aws:iam::{account}:root"}
-    conditions = {
-        f"kms:RecipientAttestation:{'ImageSha384' if index == 0 else f'PCR{index}'}": value.hex()
-        for index, value in sorted(pcrs.items())
+    root = f"arn:aws:iam::{account}:root"
+    release = {**dict.fromkeys(REQUIRED_PCRS, _SOME_PCR), **dict.fromkeys(pcrs, _SOME_PCR)}
+    everybody = f"arn:aws:iam::{account}:role/everybody"
+    policy = json.loads(
+        render([release], account=account, role=role or everybody, deleters=() if role else (root,))
+    )
+    policy["Statement"][0]["Condition"] = {
+        operator: {
+            name: pcrs[index].hex()
+            for index, name in zip(sorted(release), names, strict=True)
+            if index in pcrs
+        }
+        for operator, names in policy["Statement"][0]["Condition"].items()
     }
-    statements = [
-        {
-            "Sid": "DataKeysForMeasuredEnclaves",
-            "Effect": "Allow",
-            "Principal": root,
-            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
-            "Resource": "*",
-            "Condition": {"StringEqualsIgnoreCase": conditions},
-        },
-        {
-            "Sid": "LookAndDelete",
-            "Effect": "Allow",
-            "Principal": root,
-            "Action": [
-                "kms:DescribeKey",
-                "kms:GetKeyPolicy",
-                "kms:ListGrants",
-                "kms:ScheduleKeyDeletion",
-                "kms:CancelKeyDeletion",
-            ],
-            "Resource": "*",
-        },
-    ]
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+    if role is None:
+        for statement in policy["Statement"]:
+            statement["Principal"] = {"AWS": root}
+    return json.dumps(policy)
 
 
 def parse_policy(text: str) -> KeyPolicy:
@@ -158,12 +149,12 @@ class _Pattern:
     def takes_resource(self, resource: str) -> bool:
         return any(value == "*" or is_like_arn(resource, value) for value in self.values) != self.inverted
 
-    def takes_principal(self, caller: str) -> bool:
+    def takes_principal(self, caller: str, account: str) -> bool:
         if not self.inverted:
-            return any(value == "*" or stands_for(value, caller) for value in self.values)
+            return any(value == "*" or stands_for(value, caller, account) for value in self.values)
         # IAM User Guide, «NotPrincipal»: somebody is exempt only if the account and, for a session, the role are
         # named as well; with less, AWS «might» deny. Here it does.
-        return "*" not in self.values and not names_whole_chain(self.values, caller)
+        return "*" not in self.values and not names_whole_chain(self.values, caller, account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +167,7 @@ class _Statement:
 
     def matches(self, request: Request) -> bool:
         return (
-            self.principals.takes_principal(request.principal)
+            self.principals.takes_principal(request.principal, request.account)
             and self.actions.takes_action(request.action)
             and self.resources.takes_resource(request.resource)
             and all(condition(request.context) for condition in self.conditions)

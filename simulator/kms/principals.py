@@ -26,10 +26,9 @@ def is_caller(text: str) -> bool:
     return any(form.fullmatch(text) for form in (_ROOT, _USER, _SESSION))
 
 
-def names_whole_chain(named: Iterable[str], caller: str) -> bool:
+def names_whole_chain(named: Iterable[str], caller: str, account: str) -> bool:
     """Are the caller, its role if it is a session, and its account each among those named?"""
     names = {_without_path(name) for name in named}
-    account = account_of(caller)
     return {caller, role_of(caller)} <= names and bool(names & {account, f"arn:aws:iam::{account}:root"})
 
 
@@ -41,8 +40,8 @@ def account_of(principal: str) -> str:
     return match[1]
 
 
-def stands_for(named: str, caller: str) -> bool:
-    """Does the ARN or account `named` include the `caller` (ARN of a user or of a role's session)?
+def stands_for(named: str, caller: str, account: str) -> bool:
+    """Does the ARN or account `named` include the `caller` (ARN of a user or of a role's session) of this account?
 
     A user or session stands for itself, a role for all of its sessions, an account (its id, or its root) for all of
     its principals. There are no wildcards: `*` is the concern of policies.
@@ -51,7 +50,7 @@ def stands_for(named: str, caller: str) -> bool:
         return True
     root = _ROOT.fullmatch(named)
     if root is not None or _ACCOUNT_ID.fullmatch(named):
-        return (root[1] if root else named) == account_of(caller)
+        return (root[1] if root else named) == account
     role, session = _ROLE.fullmatch(named), _SESSION.fullmatch(caller)
     return role is not None and session is not None and role.groups() == session.groups()
 

@@ -12,16 +12,18 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, Self
 
 from attestation.policy import TrustPolicy
-from protocol.envelope.nesting import is_deep
 from simulator.kms.call import Call
+from simulator.kms.control import PREFIX, control
 from simulator.kms.envelope import Encoding
 from simulator.kms.errors import ApiError
 from simulator.kms.faults import Fault, Faults
+from simulator.kms.jsonbody import json_object
 from simulator.kms.policy import ACCOUNT
 from simulator.kms.principals import is_caller
 from simulator.kms.recipient import Verifier, strict_verifier
@@ -32,7 +34,6 @@ from simulator.kms.trail import Event, Origin, Trail, event_of
 from simulator.pki import NitroPki, TlsAuthority
 
 REGION: Final = "us-east-1"
-_MAX_BRACKETS: Final = 4096
 _MAX_BODY: Final = 1024 * 1024
 _IDLE_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.05  # how long `stop` may have to wait
@@ -130,7 +131,9 @@ class KmsSimulator:
         """Listen, and serve on threads of its own."""
         if self._server is not None:
             raise RuntimeError("the KMS simulator is already running")
-        self._server = _Server(self._address, self._tls(), self._answer)
+        self._server = _Server(
+            self._address, self._tls(), answer=self._answer, control=partial(control, self)
+        )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="kms-simulator", daemon=True
         )
@@ -193,7 +196,7 @@ class KmsSimulator:
             )
             call = Call(
                 target.removeprefix(_TARGET),
-                _json_object(body),
+                json_object(body),
                 principal=self.principals.get(access_key, f"arn:aws:iam::{self.account}:user/{access_key}"),
                 fault=fault,
             )
@@ -229,15 +232,19 @@ class _Response:
 
 
 _Answer = Callable[[Mapping[str, str], bytes], _Response | None]
+_Control = Callable[[str, str, bytes], tuple[int, bytes]]
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext, answer: _Answer) -> None:
+    def __init__(
+        self, address: tuple[str, int], tls: ssl.SSLContext, *, answer: _Answer, control: _Control
+    ) -> None:
         self.tls = tls
         self.answer = answer
+        self.control = control
         super().__init__(address, _Handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -269,6 +276,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(_Response(413, b""))
             return
         body = self.rfile.read(int(length))
+        if self.path != "/":
+            self._control(body)
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         headers[":peer"] = str(self.client_address[0])  # no header's name has a colon
         response = self.server.answer(headers, body)
@@ -276,6 +286,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._send(response)
+
+    def do_GET(self) -> None:
+        self._control(b"")
+
+    def do_DELETE(self) -> None:
+        self._control(b"")
+
+    def _control(self, body: bytes) -> None:
+        if self.path.startswith(PREFIX):
+            self._send(_Response(*self.server.control(str(self.command), self.path, body)))
+        else:
+            self._send(_Response(404, b""))
 
     def _send(self, response: _Response) -> None:
         self.send_response(response.status)
@@ -291,15 +313,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Requests are not logged: they are noise in a test's output."""
-
-
-def _json_object(body: bytes) -> dict[str, object]:
-    if is_deep(body, _MAX_BRACKETS):
-        raise ApiError("SerializationException", "the body is nested too deeply")
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError("SerializationException", "the body is not JSON") from error
-    if not isinstance(value, dict):
-        raise ApiError("SerializationException", "the body is not a JSON object")
-    return value

@@ -51,6 +51,13 @@ def directory():
         yield Path(path)
 
 
+@pytest.fixture(scope="module")
+def short_directory():
+    """The same, for a module."""
+    with tempfile.TemporaryDirectory(prefix="eif-") as path:
+        yield Path(path)
+
+
 @pytest.fixture(scope="session")
 def enclave(tools, eif, measurements):
     """The image under test, booted once and provisioned; tests that end it boot it again."""

@@ -42,6 +42,11 @@ def dial(vsock: Path, port: int, *, timeout: float) -> socket.socket:
     return sock
 
 
+def port_socket(vsock: Path, port: int) -> Path:
+    """Where to listen for what the enclave dials at its parent's ``port``."""
+    return vsock.with_name(f"{vsock.name}_{port}")
+
+
 class Listener:
     """Serves a unix socket with a thread for each connection, until closed."""
 
@@ -135,6 +140,13 @@ class Heartbeat(Listener):
         self.beats.append(beat)
         connection.sendall(beat)
         self.booted.set()
+
+
+class Silence(Listener):
+    """Takes connections and hangs up without a word."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, lambda connection: connection.close())
 
 
 class Reasons(Listener):

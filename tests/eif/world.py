@@ -35,7 +35,7 @@ from simulator.pki import write_private
 
 from .machine import INSTANCE, ROLE, Machine, MachineError, Tools
 from .trust import QemuTransport, QemuUnsignedDocuments
-from .vsock import Bridge, Heartbeat, Reasons
+from .vsock import Bridge, Heartbeat, Reasons, port_socket
 
 ENVIRONMENT: Final = "sandbox"
 HEARTBEAT_PORT: Final = 9000
@@ -79,8 +79,8 @@ class Deployment:
             exits.enter_context(self.kms)
             self._restrict_key()
             vsock = self.machine.vsock
-            self.heartbeat = exits.enter_context(Heartbeat(_port(vsock, HEARTBEAT_PORT)))
-            self.reasons = exits.enter_context(Reasons(_port(vsock, REASON_PORT)))
+            self.heartbeat = exits.enter_context(Heartbeat(port_socket(vsock, HEARTBEAT_PORT)))
+            self.reasons = exits.enter_context(Reasons(port_socket(vsock, REASON_PORT)))
             bridge = self._directory / "enclave"
             exits.enter_context(Bridge(bridge, vsock, LISTEN_PORT, self.heartbeat.booted.is_set))
             exits.enter_context(self._host(bridge))
@@ -127,6 +127,15 @@ class Deployment:
         except OSError:
             pass
         return False
+
+    def fault(self) -> str:
+        """What the host says of an enclave that is not ready, in JSON."""
+        try:
+            with urllib.request.urlopen(f"{self.api_url}/readyz", timeout=5) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.read().decode()
 
     def policy(self) -> TrustPolicy:
         """What clients of this deployment pin."""
@@ -185,8 +194,8 @@ class Deployment:
             "listen": "tcp:127.0.0.1:0",
             "enclave": {"address": f"unix:{enclave}"},
             "ports": {
-                "storage": f"unix:{_port(vsock, STORAGE_PORT)}",
-                "tunnel": f"unix:{_port(vsock, TUNNEL_PORT)}",
+                "storage": f"unix:{port_socket(vsock, STORAGE_PORT)}",
+                "tunnel": f"unix:{port_socket(vsock, TUNNEL_PORT)}",
             },
             "storage": {"sqlite": str(self._directory / "store.sqlite3")},
             "tunnel": {
@@ -220,10 +229,6 @@ class Deployment:
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
-
-
-def _port(vsock: Path, number: int) -> Path:
-    return vsock.with_name(f"{vsock.name}_{number}")
 
 
 def _listening(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -173,7 +173,9 @@ def judge(statement: dict[str, Any], caller: str, *, action: str = "kms:Decrypt"
     if statement["Effect"] == "Deny":
         statements.append(everybody)
     policy = parse_policy(json.dumps({"Version": "2012-10-17", "Statement": statements}))
-    return policy.judge(Request(action=action, principal=caller, resource=KEY, context={}))
+    return policy.judge(
+        Request(action=action, principal=caller, account=caller.split(":")[4], resource=KEY, context={})
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_not_action_and_not_resource_mean_everything_else() -> None:
         ("kms:GenerateDataKey", Verdict.ALLOW),
         ("kms:Encrypt", Verdict.EXPLICIT_DENY),
     ):
-        request = Request(action=action, principal=USER, resource=KEY, context={})
+        request = Request(action=action, principal=USER, account=ACCOUNT, resource=KEY, context={})
         assert parse_policy(text).judge(request) is verdict
     for not_resource, verdict in (
         (KEY, Verdict.ALLOW),
@@ -239,5 +241,5 @@ def test_not_action_and_not_resource_mean_everything_else() -> None:
     ):
         other = {**deny, "Action": "*", "NotResource": not_resource}
         text = json.dumps({"Statement": [other, statements[1]]})
-        request = Request(action="kms:Decrypt", principal=USER, resource=KEY, context={})
+        request = Request(action="kms:Decrypt", principal=USER, account=ACCOUNT, resource=KEY, context={})
         assert parse_policy(text).judge(request) is verdict

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attestation.key_policy import render
 from simulator.kms.policy import (
     ACCOUNT,
     MalformedPolicyError,
@@ -28,6 +29,7 @@ def request(action: str = "kms:Decrypt", principal: str = USER, **context: Any) 
     return Request(
         action=action,
         principal=principal,
+        account=principal.split(":")[4],
         resource=ARN,
         context={name: value if isinstance(value, tuple) else (value,) for name, value in keys.items()},
     )
@@ -259,6 +261,33 @@ def test_the_rendered_policy_releases_keys_to_the_measured_enclave_alone() -> No
 def test_the_rendered_policy_lets_nobody_widen_or_go_around_it(action: str) -> None:
     policy = parse_policy(key_policy({0: PCR0}))
     assert policy.judge(attested(action=action)) is Verdict.NO_STATEMENT
+
+
+def test_it_is_the_policy_that_operators_render() -> None:
+    pcrs = {0: PCR0, 1: PCR1, 16: PCR0}
+    role = f"arn:aws:iam::{ACCOUNT}:role/enclave"
+    assert json.loads(key_policy(pcrs, role=role)) == json.loads(render([pcrs], account=ACCOUNT, role=role))
+
+
+def test_the_operators_policy_is_understood() -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/enclave"
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/enclave/i-1"
+    releases = [{0: PCR0, 1: PCR0, 16: PCR0}, {0: PCR1, 1: PCR1, 16: PCR0}]
+    policy = parse_policy(render(releases, account=ACCOUNT, role=role, editors=[USER], deleters=[USER]))
+
+    def asked(pcr0: bytes, pcr1: bytes, **more: Any) -> Verdict:
+        pcrs = {
+            "kms__RecipientAttestation__ImageSha384": pcr0.hex(),
+            "kms__RecipientAttestation__PCR1": pcr1.hex(),
+            "kms__RecipientAttestation__PCR16": PCR0.hex(),
+        }
+        return policy.judge(request(**{"principal": session, **pcrs, **more}))
+
+    assert asked(PCR0, PCR0) is asked(PCR1, PCR1) is Verdict.ALLOW
+    assert asked(PCR0, PCR1) is asked(PCR1, PCR0) is Verdict.NO_STATEMENT  # releases do not mix
+    assert asked(PCR0, PCR0, principal=USER) is Verdict.NO_STATEMENT
+    assert policy.judge(request("kms:PutKeyPolicy")) is Verdict.ALLOW
+    assert policy.judge(request("kms:PutKeyPolicy", principal=session)) is Verdict.NO_STATEMENT
 
 
 def test_a_policy_without_measurements_is_not_rendered() -> None:
