@@ -7,7 +7,7 @@ BASES := $(if $(RUST_BASE),--build-arg RUST_BASE=$(RUST_BASE)) $(if $(PYTHON_BAS
 NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack images base-images eif test test-images test-compose test-reproducible test-python test-rust test-constant-time lint format bench fuzz fuzz-rust lock clean
+.PHONY: help demo stack images base-images eif kernel test test-images test-compose test-eif test-reproducible test-kernel test-python test-rust test-constant-time lint format bench bench-eif fuzz fuzz-rust lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,14 @@ test-reproducible: $(STAMP) $(if $(KERNEL),,build/kernel/bzImage) ## two builds 
 	KERNEL='$(KERNEL)' RUST_BASE='$(RUST_BASE)' PYTHON_BASE='$(PYTHON_BASE)' PYTHON=$(abspath $(BIN))/python \
 	  image/reproducible.sh build/reproducible
 
-build/kernel/bzImage:
-	$(MAKE) kernel
+kernel: build/kernel/bzImage ## the enclave's kernel, from Debian's source and image/kernel/config; needs Debian, and root where packages are missing
+
+build/kernel/bzImage: image/kernel/config image/kernel/source.lock image/kernel/build.sh
+	image/kernel/build.sh $@
+
+test-kernel: build/kernel/bzImage ## a second build of the kernel, elsewhere and without the cache: the same bytes; minutes
+	image/kernel/build.sh --no-cache build/reproducible/bzImage
+	cmp build/kernel/bzImage build/reproducible/bzImage
 
 test-images: $(STAMP) ## what the images hold; needs docker and `make images`
 	$(BIN)/python -m pytest tests/docker/test_images.py
@@ -52,6 +58,10 @@ test-python: $(STAMP)
 
 test-rust: $(STAMP)
 	cd native && cargo test --locked --workspace
+
+test-eif: $(STAMP) eif ## boot the image of `make eif` in QEMU and sign over real vsock; needs Debian 12 and root, minutes
+	tools=$$(tests/eif/tools/prepare.sh) && \
+	  $(BIN)/python -m pytest tests/eif --eif build/eif/cosigner.eif --measurements build/eif/measurements.json --eif-tools "$$tools"
 
 test-constant-time: ## no branch or address of ECDSA depends on a secret: under valgrind, with secrets marked undefined
 	@command -v valgrind > /dev/null || { echo "valgrind is needed: apt-get install valgrind" >&2; exit 1; }
@@ -77,6 +87,9 @@ format: $(STAMP)
 
 bench: $(STAMP) ## measure CPU, bytes and latency against the targets; prints a table, writes bench/results/
 	$(BIN)/python -m bench
+
+bench-eif: $(STAMP) eif ## the same for the image in QEMU: size, memory, boot to first signature; writes bench/results/eif.json
+	tools=$$(tests/eif/tools/prepare.sh) && $(BIN)/python -m bench.eif --image build/eif --tools "$$tools"
 
 fuzz: $(STAMP) ## fuzz every Python parser for SECONDS each (default 20)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),20)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Build the enclave's kernel from Debian's source package: build.sh [--no-cache] OUTPUT
 #
-# The same source.lock, config and compiler give the same bytes, in whatever directory and at whatever time. Where the archive no longer
+# The same source.lock, config and tools (gcc, binutils, gzip: those of Debian 12) give the same bytes, in whatever directory and at whatever
+# time; what was built once is taken from ${COSIGNER_CACHE:-~/.cache/cosigner}. Where the archive no longer
 # holds the locked version, LINUX_SOURCE_DEB=FILE names a copy of the package (Debian keeps old ones in its snapshot archive); the digest
 # in source.lock decides, wherever the file comes from.
 set -euo pipefail
@@ -11,14 +12,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/source.lock"
 
 main() {
-  local use_cache=yes output cached
+  local use_cache=yes output cached tools
   if [ "${1:-}" = --no-cache ]; then
     use_cache=no
     shift
   fi
   output=${1:?usage: build.sh [--no-cache] OUTPUT}
-  debian_packages bc binutils bison flex gcc libc6-dev libelf-dev make perl xz-utils
-  cached=$(cache_directory kernel "$here/config" "$here/source.lock" "$here/build.sh" "$(gcc --version | head -n 1)" "$(ld --version | head -n 1)")
+  debian_packages bc binutils bison flex gcc gzip libc6-dev libelf-dev make perl xz-utils
+  mapfile -t tools < <(for tool in gcc ld gzip; do "$tool" --version | head -n 1; done)
+  cached=$(cache_directory kernel "$here/config" "$here/source.lock" "$here/build.sh" "${tools[@]}")
   if [ "$use_cache" = no ] || [ ! -f "$cached/bzImage" ]; then
     work=$(mktemp -d "${TMPDIR:-/tmp}/cosigner-kernel.XXXXXX")
     trap 'rm -rf "$work"' EXIT

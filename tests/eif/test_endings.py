@@ -34,12 +34,15 @@ def test_a_parent_that_does_not_answer_the_heartbeat_gets_no_enclave(tools, eif,
 
 
 def test_an_image_with_one_more_file_gets_no_keys_and_no_client(tools, eif, measurements):
-    """Everything in it works, and the host provisions it like the real one; but it is another image."""
+    """Everything in it works, and the host provisions it like the real one; but it is another image.
+
+    The manifest takes any key policy here: a pinned one the enclave would refuse by itself, which a hostile image would not do.
+    """
     with tempfile.TemporaryDirectory(prefix="eif-") as path:
         directory = Path(path)
         variant = directory / "variant.eif"
         pcrs = with_files(eif, {"opt/cosigner/enclave/one_more.py": b""}, variant)
-        with Deployment(tools, eif, measurements, directory) as deployment:
+        with Deployment(tools, eif, measurements, directory, key_policy="editable") as deployment:
             deployment.boot(variant, ready=False)
             deployment.wait_until(lambda: "kms_denied" in deployment.fault(), "the refusal of KMS")
 
@@ -54,3 +57,12 @@ def test_an_image_with_one_more_file_gets_no_keys_and_no_client(tools, eif, meas
             attested = qemu_payload(deployment.profile.seen[-1])["pcrs"]
             assert {index: attested[index] for index in (0, 1, 2)} == pcrs
             assert pcrs[0] != measurements[0]
+
+
+def test_the_enclave_itself_refuses_a_key_that_is_released_to_others(tools, eif, measurements, directory):
+    """The image under test, and an operator whose key policy names another release than this one."""
+    others = {index: bytes([1]) * 48 for index in measurements}
+    with Deployment(tools, eif, others, directory) as deployment:
+        deployment.boot(ready=False)
+        deployment.wait_until(lambda: "kms_policy_refused" in deployment.fault(), "the enclave's refusal")
+        assert not deployment.ready()

@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import boto3
 from botocore.config import Config
@@ -53,9 +53,18 @@ class Deployment:
 
     :param measurements: PCR0, PCR1 and PCR2 that `make eif` printed, which key policy and clients pin.
     :param directory: state and sockets; a short path.
+    :param key_policy: the manifest's word on it; with ``editable`` the enclave takes a policy that names other releases.
     """
 
-    def __init__(self, tools: Tools, eif: Path, measurements: dict[int, bytes], directory: Path) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        eif: Path,
+        measurements: dict[int, bytes],
+        directory: Path,
+        *,
+        key_policy: Literal["pinned", "editable"] = "pinned",
+    ) -> None:
         self.eif = eif
         self.profile = QemuUnsignedDocuments()
         self.machine = Machine(tools, directory)
@@ -70,7 +79,7 @@ class Deployment:
             principals={INSTANCE_KEY_ID: f"arn:aws:sts::{ACCOUNT}:assumed-role/parent/{INSTANCE}"},
         )
         write_private(directory / "kms-ca.pem", self.kms.ca_pem)
-        self.manifest = self._manifest()
+        self.manifest = self._manifest(key_policy)
         self.pcrs = {**measurements, MANIFEST_PCR: expected_pcr(self.manifest)}
 
     def __enter__(self) -> Deployment:
@@ -115,7 +124,7 @@ class Deployment:
                 happened = f"not within {seconds:g} s" if late else "the machine ended"
                 log = self.host_log.read_text(errors="replace").splitlines()[-15:]
                 raise MachineError("\n".join([f"waiting for {what}: {happened}", self.machine.tail(), *log]))
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def ready(self) -> bool:
         """Whether the host says that the enclave serves."""
@@ -149,11 +158,11 @@ class Deployment:
         config = ClientConfig(self.api_url, ENVIRONMENT, self.policy())
         return AsyncClient(config, shares, transport=QemuTransport(self.api_url, self.profile))
 
-    def _manifest(self) -> bytes:
+    def _manifest(self, key_policy: Literal["pinned", "editable"]) -> bytes:
         self.key_arn = self.kms.create_key()
         return Manifest(
             version=1,
-            environments=[Environment(id=ENVIRONMENT, kms_key_arn=self.key_arn)],
+            environments=[Environment(id=ENVIRONMENT, kms_key_arn=self.key_arn, key_policy=key_policy)],
             kms=KmsEndpoint(
                 region=self.kms.region,
                 host=self.kms.host_name,
