@@ -45,7 +45,7 @@ test-kernel: build/kernel/bzImage ## a second build of the kernel, elsewhere and
 	image/kernel/build.sh --no-cache build/reproducible/bzImage
 	cmp build/kernel/bzImage build/reproducible/bzImage
 
-test-images: $(STAMP) ## what the images hold, and that a second build holds the same; needs docker and `make images`
+test-images: $(STAMP) ## what the images hold; needs docker and `make images`
 	$(BIN)/python -m pytest tests/docker/test_images.py
 
 test-compose: $(STAMP) ## the stack of compose.yaml with a client outside; needs root, docker and `make images`
