@@ -11,15 +11,15 @@ encodings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import cbor2
-
+from attestation import strict_cbor
 from attestation.errors import AttestationError
+from attestation.strict_cbor import encode
 
 MAX_DOCUMENT: Final = 16 * 1024
 MAX_CERTIFICATE: Final = 1024
@@ -83,7 +83,7 @@ def parse(raw: bytes) -> AttestationDocument:
         public_key=_optional_bytes("public_key", fields.get("public_key"), 1),
         user_data=_optional_bytes("user_data", fields.get("user_data"), 0),
         nonce=_optional_bytes("nonce", fields.get("nonce"), 0),
-        signed_bytes=cbor2.dumps(["Signature1", protected, b"", payload]),
+        signed_bytes=encode(["Signature1", protected, b"", payload]),
         signature=signature,
     )
 
@@ -117,7 +117,7 @@ def _parse_payload(payload: bytes) -> dict[str, Any]:
     if type(fields) is not dict:
         raise AttestationError("payload_malformed", "the payload is not a map")
     if indefinite:
-        encoded = b"\xbf" + b"".join(_encode(k) + _encode(v) for k, v in fields.items()) + b"\xff"
+        encoded = b"\xbf" + b"".join(encode(k) + encode(v) for k, v in fields.items()) + b"\xff"
     if encoded != payload:
         raise AttestationError("payload_malformed", "the payload is not canonically encoded")
     for name in _REQUIRED:
@@ -129,46 +129,10 @@ def _parse_payload(payload: bytes) -> dict[str, Any]:
 
 
 def _decode(data: bytes, code: str, *, allow_indefinite: bool) -> tuple[Any, bytes]:
-    """Decode the first item of `data` and encode it again: (value, canonical bytes)."""
     try:
-        value = cbor2.loads(
-            data,
-            max_depth=4,
-            allow_indefinite=allow_indefinite,
-            allow_duplicate_keys=False,
-            tag_hook=_refuse_tag,
-            semantic_decoders=_NO_TAGS,
-        )
-        return value, _encode(value)
-    except (cbor2.CBORError, ValueError, TypeError, OverflowError) as error:
-        raise AttestationError(code, "not well-formed CBOR, or with tags or duplicate keys") from error
-
-
-def _encode(value: object) -> bytes:
-    # Keys keep the order in which they were read: documents are not sorted.
-    return cbor2.dumps(value)
-
-
-def _refuse_tag(*_: object) -> NoReturn:
-    raise ValueError("tags have no place in an attestation document")
-
-
-class _EveryTag(dict[int, Callable[[Any, bool], Any]]):
-    """Answers every tag number with a refusal, so that no decoder of cbor2's own (dates, regular expressions,
-    decimals, references) ever runs on bytes that nobody vouches for.
-    """
-
-    def __contains__(self, _: object) -> bool:
-        return True
-
-    def __getitem__(self, _: int) -> Callable[[Any, bool], Any]:
-        return _refuse_tag
-
-    def get(self, _: int, __: object = None) -> Callable[[Any, bool], Any]:
-        return _refuse_tag
-
-
-_NO_TAGS: Final = _EveryTag()
+        return strict_cbor.decode(data, allow_indefinite=allow_indefinite)
+    except strict_cbor.CborError as error:
+        raise AttestationError(code, str(error)) from error
 
 
 def _byte_string(name: str, value: object, least: int, most: int) -> bytes:
