@@ -144,7 +144,12 @@ class AsyncClient:
         self._config = config
         self._store = store
         self._transport = transport or Transport(config.api_url)
-        self._keeper = SessionKeeper(self._transport, config.policy, config.environment)
+        self._keeper = SessionKeeper(
+            self._transport,
+            config.policy,
+            config.environment,
+            accept_editable_key_policy=config.accept_editable_key_policy,
+        )
 
     async def __aenter__(self) -> Self:
         return self

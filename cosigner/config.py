@@ -33,11 +33,13 @@ class TrustFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar roots: SHA-256 fingerprints of accepted attestation roots (production: only that of AWS).
     :ivar pcrs: accepted values for each pinned PCR; 0, 1, 2 and 16 must be pinned.
     :ivar max_age_s: how old a document may be when a session opens, in seconds.
+    :ivar accept_editable_key_policy: also enclaves whose KMS keys somebody may open to other code, as they say themselves.
     """
 
     roots: Annotated[list[_Hex32], Meta(min_length=1)]
     pcrs: dict[_PcrIndex, Annotated[list[_Hex48], Meta(min_length=1)]]
     max_age_s: Annotated[int, Meta(ge=1, le=3600)] = 300
+    accept_editable_key_policy: bool = False
 
 
 class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,11 +52,12 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """A checked configuration."""
+    """A checked configuration. The last member is as of :class:`TrustFile`."""
 
     api_url: str
     environment: str
     policy: TrustPolicy
+    accept_editable_key_policy: bool = False
 
     @classmethod
     def load(cls, path: Path | None = None) -> ClientConfig:
@@ -103,7 +106,12 @@ class ClientConfig:
             },
             max_age=timedelta(seconds=parsed.trust.max_age_s),
         )
-        return cls(api_url=parsed.api_url.rstrip("/"), environment=parsed.environment, policy=policy)
+        return cls(
+            api_url=parsed.api_url.rstrip("/"),
+            environment=parsed.environment,
+            policy=policy,
+            accept_editable_key_policy=parsed.trust.accept_editable_key_policy,
+        )
 
 
 def dump(config: ConfigFile) -> str:

@@ -38,8 +38,8 @@ class AttestationRefused(CosignerError):  # noqa: N818  (reads as what happened)
     :ivar step: the number and name of the failing step of ``attestation/README.md``.
     """
 
-    def __init__(self, code: str, message: str, *, step: str) -> None:
-        super().__init__(code, message, culprit=Culprit.ENCLAVE, reaction=Reaction.ABORT)
+    def __init__(self, code: str, message: str, *, step: str, reaction: Reaction = Reaction.ABORT) -> None:
+        super().__init__(code, message, culprit=Culprit.ENCLAVE, reaction=reaction)
         self.step = step
 
 

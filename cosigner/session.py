@@ -16,7 +16,7 @@ from attestation.verify import verify
 from protocol.binding import AttestedKeys
 from protocol.channel import ClientHandshake, channel_key_hash
 from protocol.envelope import cbor
-from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
+from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
 from protocol.envelope.messages import Done, Fault
 from protocol.messages import Answer, Call, Close
 from threshold import ThresholdError, ecdsa_setup_begin
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from attestation import TrustPolicy, VerifiedAttestation
+    from protocol.binding import KeyPolicy
     from protocol.channel import Channel
     from protocol.messages import Reply, Request
     from threshold import EcdsaClientOt
@@ -55,11 +56,14 @@ class AttestedEnclave:
 
     Channels are opened to nothing else. It cannot be made of a key that the verified document does not name.
 
-    :raises AttestationRefused: ``attestation_keys_malformed``, ``attestation_channel_key_mismatch``.
+    :ivar accept_editable_key_policy: whether an enclave is taken whose KMS keys somebody may open to other code.
+    :raises AttestationRefused: ``attestation_keys_malformed``, ``attestation_channel_key_mismatch``,
+        ``attestation_key_policy_unjudged`` (retry), ``attestation_key_policy_editable``.
     """
 
     attestation: VerifiedAttestation
     channel_key: bytes
+    accept_editable_key_policy: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -76,11 +80,33 @@ class AttestedEnclave:
                 "The host handed out a channel key that the enclave's attestation does not vouch for.",
                 step="13: channel key",
             )
+        if keys.key_policy == "unjudged":
+            raise AttestationRefused(
+                "attestation_key_policy_unjudged",
+                "The enclave has not been given any data key yet, so it has not judged a key policy. Try again later.",
+                step="14: key policy",
+                reaction=Reaction.RETRY,
+            )
+        if keys.key_policy != "pinned" and not self.accept_editable_key_policy:
+            raise AttestationRefused(
+                "attestation_key_policy_editable",
+                "The enclave says that somebody may change the policy of a KMS key and so let other code at the shares. "
+                "If you trust whoever may, set trust.accept_editable_key_policy.",
+                step="14: key policy",
+            )
+
+    @property
+    def key_policy(self) -> KeyPolicy:
+        """What the enclave found the policies of its KMS keys to be."""
+        return AttestedKeys.decode(self.attestation.user_data or b"").key_policy
 
 
-async def attest(transport: Transport, policy: TrustPolicy) -> AttestedEnclave:
+async def attest(
+    transport: Transport, policy: TrustPolicy, *, accept_editable_key_policy: bool = False
+) -> AttestedEnclave:
     """Fetch and verify a fresh attestation document.
 
+    :param accept_editable_key_policy: as of :class:`AttestedEnclave`.
     :raises AttestationRefused: the document does not satisfy ``policy``, or does not vouch for the channel key.
     :raises HostError: no document was to be had.
     """
@@ -94,7 +120,7 @@ async def attest(transport: Transport, policy: TrustPolicy) -> AttestedEnclave:
             f"The enclave's attestation was refused: {error.message}. Nothing was sent to it.",
             step=f"{error.step}: {STEPS[error.step]}",
         ) from None
-    return AttestedEnclave(verified, channel_key)
+    return AttestedEnclave(verified, channel_key, accept_editable_key_policy)
 
 
 class Session:
@@ -177,10 +203,17 @@ class SessionKeeper:
     """
 
     def __init__(
-        self, transport: Transport, policy: TrustPolicy, environment: str, *, reuse: float = 60.0
+        self,
+        transport: Transport,
+        policy: TrustPolicy,
+        environment: str,
+        *,
+        accept_editable_key_policy: bool = False,
+        reuse: float = 60.0,
     ) -> None:
         self._transport = transport
         self._policy = policy
+        self._accept_editable = accept_editable_key_policy
         self._environment = environment
         self._reuse = reuse
         self._enclave: AttestedEnclave | None = None
@@ -193,7 +226,9 @@ class SessionKeeper:
         """The verified enclave; verified again when that is too long ago, or when ``fresh``."""
         now = time.monotonic()
         if fresh or self._enclave is None or now - self._verified_at > self._reuse:
-            self._enclave = await attest(self._transport, self._policy)
+            self._enclave = await attest(
+                self._transport, self._policy, accept_editable_key_policy=self._accept_editable
+            )
             self._verified_at = now
         return self._enclave
 

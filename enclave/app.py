@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from . import log
 from .boot import Boot
 from .credentials import Credentials
+from .environments import Environments
 from .identity import Identity
-from .keys import data_key
 from .kms import AttestedKms
 from .server import Server
 from .sessions import Sessions
 from .storage import HostStorage
 from .tunnel import Tunnel
-from .vault import Vault
 
 if TYPE_CHECKING:
     from protocol.envelope.address import Address
@@ -47,10 +46,9 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
     credentials = Credentials()
     storage = HostStorage(parts.storage)
     tunnel = Tunnel(parts.tunnel)
-    vaults: dict[str, Vault] = {}
 
-    async def release_keys(manifest: Manifest) -> None:
-        kms = await asyncio.to_thread(  # it reads boto3's description of the service
+    async def connect(manifest: Manifest) -> AttestedKms:
+        return await asyncio.to_thread(  # it reads boto3's description of the service
             AttestedKms,
             region=manifest.kms.region,
             host=manifest.kms.host,
@@ -60,23 +58,14 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
             credentials=credentials.current,
             nsm=parts.nsm,
         )
-        keys = await asyncio.gather(
-            *(data_key(environment, kms=kms, storage=storage) for environment in manifest.environments)
-        )
-        for environment, sealing_key in zip(manifest.environments, keys, strict=True):
-            vaults[environment.id] = Vault(
-                environment=environment.id,
-                key_arn=environment.kms_key_arn,
-                sealing_key=sealing_key,
-                storage=storage,
-            )
 
+    environments = Environments(parts.nsm, storage, connect)
     server = Server(
-        boot=Boot(parts.nsm, release_keys),
-        identity=Identity(parts.nsm),
+        boot=Boot(parts.nsm, environments),
+        identity=Identity(parts.nsm, environments.key_policy),
         sessions=Sessions(),
         credentials=credentials,
-        vaults=vaults,
+        environments=environments,
     )
     connections: set[asyncio.Task[None]] = set()
 

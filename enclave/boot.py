@@ -2,15 +2,17 @@
 
 ::
 
-    awaiting_manifest ── Provision ──▶ awaiting_keys ── data keys released by KMS ──▶ ready
-            └──────────────── a measurement that fails ──▶ halted (for ever) ◀────────┘
+    awaiting_manifest ── Provision ──▶ awaiting_keys ── KMS released a data key ──▶ ready ─┐
+            │                           ▲         │ none yet                         ▲     │ Provision, for the
+            │                           └─────────┘ Provision again                  └─────┘ environments still missing
+            └── a measurement that fails ──▶ halted (for ever)
 """
 
 from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.messages import (
@@ -24,11 +26,10 @@ from protocol.envelope.messages import (
 )
 
 from . import log, manifest
+from .kms_errors import next_step
 from .nsm import NsmError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from .nsm import Nsm
 
 PCR_COUNT: Final = 32
@@ -46,20 +47,35 @@ class Phase(StrEnum):
 LEGAL: Final[dict[Phase, frozenset[type[LinkRequest]]]] = {
     Phase.AWAITING_MANIFEST: frozenset({Status, Provision}),
     Phase.AWAITING_KEYS: frozenset({Status, Provision, UpdateCredentials, Attest}),
-    Phase.READY: frozenset({Status, UpdateCredentials, Attest, OpenSession, Record}),
+    Phase.READY: frozenset({Status, Provision, UpdateCredentials, Attest, OpenSession, Record}),
     Phase.HALTED: frozenset({Status}),
 }
+
+
+class Opening(Protocol):
+    """What the boot needs of :class:`enclave.environments.Environments`."""
+
+    @property
+    def any_in_service(self) -> bool:
+        """Whether any environment has its data key."""
+
+    @property
+    def reason(self) -> str:
+        """Why others have none; empty when all have."""
+
+    async def open(self, manifest: manifest.Manifest) -> None:
+        """Get the data keys that are missing; raises while any is missing."""
 
 
 class Boot:
     """The phase, and the transitions between phases.
 
-    :param release_keys: gets the data keys of every environment of a manifest; called until it succeeds once.
+    :param environments: opened until none is missing.
     """
 
-    def __init__(self, nsm: Nsm, release_keys: Callable[[manifest.Manifest], Awaitable[None]]) -> None:
+    def __init__(self, nsm: Nsm, environments: Opening) -> None:
         self._nsm = nsm
-        self._release_keys = release_keys
+        self._environments = environments
         self._measured: bytes | None = None
         self._provisioning = asyncio.Lock()
         self.phase = Phase.AWAITING_MANIFEST
@@ -83,13 +99,13 @@ class Boot:
         """Measure the manifest (once) and get the data keys. May be repeated with the same manifest while keys are missing.
 
         :raises CosignerError: ``manifest_invalid``, ``manifest_already_measured``, ``measurement_failed``, or what KMS and
-            storage answered.
+            storage answered, if any environment is still without its key. The enclave may be ready for the others all the same.
         """
         async with self._provisioning:
             if self.phase is Phase.AWAITING_MANIFEST:
                 parsed = manifest.parse(raw)
                 await self._measure(raw)
-            elif self.phase is Phase.AWAITING_KEYS and raw == self._measured:
+            elif self._keys_are_missing() and raw == self._measured:
                 parsed = manifest.parse(raw)
             else:
                 raise CosignerError(
@@ -98,12 +114,19 @@ class Boot:
                     culprit=Culprit.HOST,
                 )
             try:
-                await self._release_keys(parsed)
+                await self._environments.open(parsed)
             except Exception as error:
                 # Anybody may ask why; the words of KMS, which name accounts and roles, are for the host alone.
-                self.reason = f"Data keys were not released: {getattr(error, 'code', 'internal_error')}."
+                code = getattr(error, "code", "internal_error")
+                reason = (
+                    self._environments.reason or f"Data keys were not released: {code} ({next_step(code)})"
+                )
+                self._enter(Phase.READY if self._environments.any_in_service else self.phase, f"{reason}.")
                 raise
             self._enter(Phase.READY, "")
+
+    def _keys_are_missing(self) -> bool:
+        return self.phase is Phase.AWAITING_KEYS or (self.phase is Phase.READY and self.reason != "")
 
     async def _measure(self, raw: bytes) -> None:
         """Extend PCR16, lock every PCR, read PCR16 back; anything unexpected halts the enclave for ever."""
@@ -128,8 +151,10 @@ class Boot:
             raise _MeasurementError(msg)
 
     def _enter(self, phase: Phase, reason: str) -> None:
+        changed = phase is not self.phase
         self.phase, self.reason = phase, reason
-        log.event("phase", phase=phase.value)
+        if changed:
+            log.event("phase", phase=phase.value)
 
 
 class _MeasurementError(Exception):

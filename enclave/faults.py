@@ -9,7 +9,7 @@ from protocol.envelope.messages import Fault
 from threshold import PayloadError, ThresholdError
 
 from . import log
-from .kms import KmsError
+from .kms_errors import KmsError
 from .nsm import NsmError
 
 _MAX_MESSAGE: Final = 1024

@@ -14,6 +14,8 @@ from protocol.envelope.messages import Attested
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from protocol.binding import KeyPolicy
+
     from .nsm import Nsm
 
 ROTATION: Final = 3600.0  # seconds a channel key is handed out
@@ -21,10 +23,16 @@ GRACE: Final = 600.0  # seconds more during which hellos to it are still answere
 
 
 class Identity:
-    """Holds the current channel key and, for a while, the one before."""
+    """Holds the current channel key and, for a while, the one before.
 
-    def __init__(self, nsm: Nsm, clock: Callable[[], float] = time.monotonic) -> None:
+    :param key_policy: what documents say of the KMS keys' policies at the time.
+    """
+
+    def __init__(
+        self, nsm: Nsm, key_policy: Callable[[], KeyPolicy], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._nsm = nsm
+        self._key_policy = key_policy
         self._clock = clock
         self._current = ChannelKey()
         self._made = clock()
@@ -37,7 +45,7 @@ class Identity:
         """
         self._rotate()
         key = self._current
-        user_data = AttestedKeys(version=1, channel_key=key.hash).encode()
+        user_data = AttestedKeys(version=1, channel_key=key.hash, key_policy=self._key_policy()).encode()
         document = await asyncio.to_thread(self._nsm.attest, user_data, nonce, None)
         return Attested(document=document, channel_key=key.public_bytes)
 

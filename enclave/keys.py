@@ -1,5 +1,7 @@
 """Data keys: one for each environment, released by KMS to this measurement only (DESIGN §4.3).
 
+Whether the KMS key may hold one is judged first, every time (`enclave.key_policy`): there is no way to a data key around it.
+
 The first enclave of an environment has KMS generate the key (genesis) and stores the ciphertext with the host. Every later one has
 KMS decrypt that ciphertext. The key itself exists in enclave memory only.
 """
@@ -7,6 +9,7 @@ KMS decrypt that ciphertext. The key itself exists in enclave memory only.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import msgspec
@@ -21,6 +24,7 @@ from . import log
 from .storage import Storage, StorageConflictError
 
 if TYPE_CHECKING:
+    from .key_policy import Measurement, Verdict
     from .manifest import Environment
 
 _PURPOSE: Final = "cosigner/data-key/v1"
@@ -28,7 +32,10 @@ _GENESIS_EPOCH: Final = 1
 
 
 class Kms(Protocol):
-    """The two attested KMS calls; see :class:`enclave.kms.AttestedKms`."""
+    """The two attested KMS calls, and the judgement before them; see :class:`enclave.kms.AttestedKms`."""
+
+    def judge_key(self, key_arn: str, *, ours: Measurement, accept_editable: bool) -> Verdict:
+        """Whether the key may hold a data key of an enclave that measures as ``ours``."""
 
     def generate_data_key(self, key_arn: str, context: dict[str, str]) -> tuple[bytes, bytearray]:
         """A new 32-byte key and its ciphertext."""
@@ -46,12 +53,31 @@ class WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ciphertext: Annotated[bytes, Meta(min_length=1, max_length=6144)]
 
 
-async def data_key(environment: Environment, *, kms: Kms, storage: Storage) -> SealingKey:
-    """Get the environment's data key, generating it if storage has none.
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """An environment's data key, and what its KMS key's policy was judged to be before it was asked for."""
 
-    :raises KmsError: KMS refused, or its answer was not believed.
+    sealing_key: SealingKey
+    verdict: Verdict
+
+
+async def data_key(environment: Environment, *, ours: Measurement, kms: Kms, storage: Storage) -> DataKey:
+    """Judge the environment's KMS key, then get its data key, generating it if storage has none.
+
+    :param ours: what this enclave measures as.
+    :raises KmsError: KMS refused, its answer was not believed, or the key must not be used.
     :raises CosignerError: ``storage_unavailable``, ``wrapped_key_rejected``.
     """
+    verdict = await asyncio.to_thread(
+        kms.judge_key,
+        environment.kms_key_arn,
+        ours=ours,
+        accept_editable=environment.key_policy == "editable",
+    )
+    return DataKey(await _sealing_key_of(environment, kms, storage), verdict)
+
+
+async def _sealing_key_of(environment: Environment, kms: Kms, storage: Storage) -> SealingKey:
     key = f"environments/{environment.id}/data-key"
     context = {"environment": environment.id, "purpose": _PURPOSE}
     stored = await storage.get(key)

@@ -1,9 +1,12 @@
-"""Data keys from KMS, by attested calls only: GenerateDataKey at genesis, Decrypt afterwards.
+"""Data keys from KMS, by attested calls only: GenerateDataKey at genesis, Decrypt afterwards; and a look at the key before.
 
-Every call makes an RSA key, has the NSM attest it, and sends the document as `Recipient`; KMS then answers with an
-envelope for that key instead of the data key itself. There is no call without `Recipient` here, and no way to
-make one. An answer is believed only when it names exactly the key that was asked for, holds no plaintext, and
-its envelope opens to 32 bytes.
+Every call for a data key makes an RSA key, has the NSM attest it, and sends the document as `Recipient`; KMS then
+answers with an envelope for that key instead of the data key itself. There is no such call without `Recipient` here,
+and no way to make one. An answer is believed only when it names exactly the key that was asked for, holds no
+plaintext, and its envelope opens to 32 bytes.
+
+DescribeKey, GetKeyPolicy and ListGrants take no `Recipient`. They return nothing secret; what they return is judged
+by `enclave.key_policy`.
 
 An envelope proves nothing about its sender (`enclave.cms`). What makes the data key right is TLS to KMS, and in the
 end that the sealed records open with it.
@@ -14,7 +17,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives import serialization
@@ -22,7 +25,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from enclave import aws
 from enclave.cms import EnvelopeError, decrypt
+from enclave.key_policy import Measurement, Verdict, judge_grants, judge_metadata, judge_policy
+from enclave.kms_errors import Culprit, KmsError, Reaction
 from enclave.nsm import Nsm, NsmError
+
+__all__ = ["AttestedKms", "KmsError"]
 
 DATA_KEY_BYTES: Final = 32
 ATTEMPTS: Final = 4
@@ -31,9 +38,9 @@ BACKOFF_MAX_S: Final = 5.0
 TIMEOUT_S: Final = 10.0
 _RSA_BITS: Final = 2048
 _MAX_CIPHERTEXT: Final = 6144
+_MAX_GRANT_PAGES: Final = 8  # empty ones; the first grant settles the matter
 
-Culprit = Literal["host", "kms", "enclave"]
-Reaction = Literal["retry", "abort"]
+T = TypeVar("T")
 
 _Meaning = tuple[str, Culprit, Reaction]
 _UNAVAILABLE: Final[_Meaning] = ("kms_unavailable", "kms", "retry")
@@ -44,7 +51,7 @@ _KEY: Final[_Meaning] = ("kms_key_unusable", "kms", "abort")
 _OTHER_REFUSAL: Final[_Meaning] = ("kms_request_refused", "kms", "abort")
 _SERVER_ERROR: Final = 500
 
-# KMS API Reference, errors of Decrypt and GenerateDataKey, and «Common error types».
+# KMS API Reference, errors of the operations used here, and «Common error types».
 _REFUSALS: Final[dict[str, _Meaning]] = {
     "AccessDenied": _DENIED,
     "AccessDeniedException": _DENIED,
@@ -76,41 +83,11 @@ _REFUSALS: Final[dict[str, _Meaning]] = {
     "InvalidCiphertextException": ("kms_ciphertext_refused", "host", "abort"),
 }
 
-
-class KmsError(Exception):
-    """A data key could not be had.
-
-    | code | culprit | reaction | when |
-    |---|---|---|---|
-    | `kms_denied` | kms | abort | the key policy refuses this enclave or these credentials |
-    | `kms_throttled` | kms | retry | too many requests |
-    | `kms_unavailable` | kms | retry | KMS has an internal problem |
-    | `kms_credentials_missing` | host | retry | no credentials were pushed |
-    | `kms_credentials_refused` | host | retry | expired, unknown or wrongly signed |
-    | `kms_key_unusable` | kms | abort | no such key, disabled, deleted, or not of this ciphertext |
-    | `kms_ciphertext_refused` | host | abort | another key's ciphertext, altered, or of another context |
-    | `kms_request_refused` | kms | abort | any other refusal, such as of the attestation document |
-    | `kms_tunnel_failed` | host | retry | no connection through the host, or it broke |
-    | `kms_tls_failed` | host | abort | the other end is not KMS |
-    | `kms_answer_malformed` | kms | abort | not an answer of KMS's protocol |
-    | `kms_key_mismatch` | kms | abort | the answer names another key |
-    | `kms_plaintext_returned` | kms | abort | the data key came in clear: treat it as known to others |
-    | `kms_envelope_refused` | kms | abort | the envelope is malformed, for another key, or does not open |
-    | `kms_data_key_length` | kms | abort | the envelope holds no 32-byte key |
-    | `kms_nsm_failed` | enclave | abort | the NSM gave no attestation document |
-
-    With reaction `retry` the call was already repeated (`ATTEMPTS` in all); the caller may try again later.
-    """
-
-    def __init__(self, code: str, culprit: Culprit, reaction: Reaction, message: str) -> None:
-        super().__init__(code, culprit, reaction, message)
-        self.code = code
-        self.culprit: Culprit = culprit
-        self.reaction: Reaction = reaction
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+_METHODS: Final = {
+    "DescribeKey": "describe_key",
+    "GetKeyPolicy": "get_key_policy",
+    "ListGrants": "list_grants",
+}
 
 
 class AttestedKms:
@@ -149,6 +126,52 @@ class AttestedKms:
         except aws.TlsError as error:
             raise KmsError("kms_tls_failed", "host", "abort", str(error)) from error
 
+    def judge_key(self, key_arn: str, *, ours: Measurement, accept_editable: bool) -> Verdict:
+        """Whether the key at `key_arn` may hold a data key of an enclave that measures as `ours` (`enclave.key_policy`).
+
+        Raises KmsError.
+        """
+        metadata = self._read("DescribeKey", KeyId=key_arn).get("KeyMetadata")
+        if not isinstance(metadata, Mapping):
+            raise KmsError("kms_answer_malformed", "kms", "abort", "DescribeKey told nothing of the key")
+        judge_metadata(metadata, key_arn)
+        policy = self._read("GetKeyPolicy", KeyId=key_arn, PolicyName="default").get("Policy")
+        if not isinstance(policy, str):
+            raise KmsError("kms_answer_malformed", "kms", "abort", "GetKeyPolicy gave no policy")
+        verdict = judge_policy(policy, ours=ours, accept_editable=accept_editable)
+        # Grants last: under a policy that lets nobody grant or edit, none can have come since it was read.
+        judge_grants(self._grants(key_arn))
+        return verdict
+
+    def _grants(self, key_arn: str) -> list[object]:
+        """The grants on the key, up to the first page that has any."""
+        marker: dict[str, object] = {}
+        for _ in range(_MAX_GRANT_PAGES):
+            page = self._read("ListGrants", KeyId=key_arn, **marker)
+            grants, more = page.get("Grants"), page.get("Truncated", False)
+            if not isinstance(grants, list) or not isinstance(more, bool):
+                raise KmsError("kms_answer_malformed", "kms", "abort", "ListGrants gave no list")
+            if grants or not more:
+                return grants
+            following = page.get("NextMarker")
+            if not isinstance(following, str) or not following:
+                raise KmsError(
+                    "kms_answer_malformed", "kms", "abort", "ListGrants promises a page that it does not name"
+                )
+            marker = {"Marker": following}
+        raise KmsError("kms_answer_malformed", "kms", "abort", "ListGrants does not come to an end")
+
+    def _read(self, action: str, **parameters: object) -> Mapping[str, object]:
+        """One of the calls that only look. A role that may not look gets no data key either."""
+        operation = getattr(self._client, _METHODS[action])
+        try:
+            return self._repeated(lambda: _call(operation, **parameters))
+        except KmsError as error:
+            if error.code != "kms_denied":
+                raise
+            message = f"the role may not {action}: {error.message}"
+            raise KmsError("kms_policy_unreadable", "kms", "abort", message) from error
+
     def generate_data_key(self, key_arn: str, context: Mapping[str, str]) -> tuple[bytes, bytearray]:
         """A new data key under `key_arn`: (ciphertext to keep, 1 to 6144 bytes; the 32-byte key, for the caller to wipe).
 
@@ -180,16 +203,23 @@ class AttestedKms:
     def _attested(
         self, operation: Callable[..., Any], key_arn: str, **parameters: object
     ) -> tuple[Mapping[str, object], bytearray]:
-        """Call with a few attempts, waiting longer each time, never in step with other enclaves."""
         recipient_key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
-        for attempt in range(1, ATTEMPTS + 1):
+
+        def attempt() -> tuple[Mapping[str, object], bytearray]:
+            answer = _call(operation, Recipient=self._recipient(recipient_key), **parameters)
+            return answer, _believe(answer, key_arn, recipient_key)
+
+        return self._repeated(attempt)
+
+    def _repeated(self, attempt: Callable[[], T]) -> T:
+        """Call with a few attempts, waiting longer each time, never in step with other enclaves."""
+        for number in range(1, ATTEMPTS + 1):
             try:
-                answer = _call(operation, Recipient=self._recipient(recipient_key), **parameters)
-                return answer, _believe(answer, key_arn, recipient_key)
+                return attempt()
             except KmsError as error:
-                if error.reaction != "retry" or attempt == ATTEMPTS:
+                if error.reaction != "retry" or number == ATTEMPTS:
                     raise
-            ceiling = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2**attempt)
+            ceiling = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2**number)
             self._sleep(random.SystemRandom().uniform(ceiling / 2, ceiling))
         raise AssertionError("unreachable")
 

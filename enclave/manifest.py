@@ -7,7 +7,7 @@ the KMS key policy can pin it.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,12 +22,18 @@ MANIFEST_PCR: Final = 16
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A set of wallets under one KMS key. ``kms_key_arn`` is a full key ARN, never an alias."""
+    """A set of wallets under one KMS key.
+
+    :ivar kms_key_arn: a full key ARN, never an alias.
+    :ivar key_policy: ``pinned`` refuses a key policy that somebody may change or that names other releases; ``editable`` takes it,
+        and the attestation documents say so.
+    """
 
     id: EnvironmentId
     kms_key_arn: Annotated[
         str, Meta(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]{1,32}:[0-9]{12}:key/[A-Za-z0-9-]{1,64}\Z")
     ]
+    key_policy: Literal["pinned", "editable"]
 
 
 class KmsEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

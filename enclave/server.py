@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from protocol.envelope import cbor, frames
-from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
+from protocol.envelope.errors import Culprit, ProtocolError, Reaction
 from protocol.envelope.messages import (
     Attest,
     Done,
@@ -45,10 +45,9 @@ from .sessions import session_gone
 from .work import compute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .boot import Boot
     from .credentials import Credentials
+    from .environments import Environments
     from .identity import Identity
     from .sessions import Session, Sessions
     from .vault import Vault
@@ -66,13 +65,13 @@ class Server:
         identity: Identity,
         sessions: Sessions,
         credentials: Credentials,
-        vaults: Mapping[str, Vault],
+        environments: Environments,
     ) -> None:
         self._boot = boot
         self._identity = identity
         self._sessions = sessions
         self._credentials = credentials
-        self._vaults = vaults
+        self._environments = environments
         self._counters = {
             "records": 0,
             "refused": 0,
@@ -152,7 +151,7 @@ class Server:
 
     async def _open_session(self, hello: bytes) -> SessionOpened:
         received = self._identity.key_for(hello).open_hello(hello)
-        self._vault(received.environment)
+        self._environments.vault(received.environment)
         offered = received.ecdsa_setup
         ecdsa = None if offered is None else await compute(ecdsa_setup_respond, offered)
         session, answer = self._sessions.open(received, ecdsa)
@@ -179,7 +178,7 @@ class Server:
             return session.channel.seal(cbor.encode(Answer(reply)))
 
     async def _carry_out(self, session: Session, request: Request) -> Reply:
-        vault = self._vault(session.environment)
+        vault = self._environments.vault(session.environment)
         match request:
             case Sign():
                 signed = await signing.sign(vault, request)
@@ -209,16 +208,6 @@ class Server:
             raise
         self._counters["signed"] += 1
         return signed
-
-    def _vault(self, environment: str) -> Vault:
-        vault = self._vaults.get(environment)
-        if vault is None:
-            raise CosignerError(
-                "environment_unknown",
-                f"The enclave's manifest has no environment {environment!r}.",
-                culprit=Culprit.CLIENT,
-            )
-        return vault
 
 
 def reply_burns(reply: Reply) -> bool:

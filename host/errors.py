@@ -57,6 +57,7 @@ CATALOGUE: Final[dict[str, Answer]] = {
         409, "The channel key is no longer in use: attest again and make a new hello"
     ),
     "environment_unknown": Answer(400, "The enclave has no such environment"),
+    "environment_unavailable": Answer(503, "The environment has no data key yet", retry_after=5),
     "hello_rejected": Answer(409, "The handshake was refused: attest again and make a new hello"),
     "record_rejected": Answer(409, "The record is not the next one of its session"),
     "session_unknown": Answer(404, "The enclave has no such session"),

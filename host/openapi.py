@@ -113,7 +113,14 @@ def _open_session() -> dict[str, Any]:
         "openSession",
         "Open an encrypted session: client hello in, enclave hello out",
         _success("The enclave hello.", _octets(MAX_HELLO), headers={"x-session-id": session_id}),
-        ("channel_key_unknown", "environment_unknown", "hello_rejected", *_BODY, *_ENCLAVE),
+        (
+            "channel_key_unknown",
+            "environment_unknown",
+            "environment_unavailable",
+            "hello_rejected",
+            *_BODY,
+            *_ENCLAVE,
+        ),
         body=_octets(MAX_HELLO),
     )
 

@@ -105,9 +105,15 @@ class Tending:
         again = time.monotonic() + self._timing.status
         if status.phase == "ready":
             self._care.board.enter(State.READY, phase=status.phase, reason=status.reason)
-            self._retry.reset()
             await self._renew_credentials()
-            return min(again, self._credentials_at)
+            if not status.reason:
+                self._retry.reset()
+                return min(again, self._credentials_at)
+            # It serves, but some environments have no data key yet.
+            if time.monotonic() >= self._provision_at:
+                await self._provision(status)
+                return 0.0
+            return min(again, self._credentials_at, self._provision_at)
         if status.phase not in _NEEDS_PROVISIONING:
             raise HostError(
                 "enclave_halted",
@@ -116,12 +122,13 @@ class Tending:
                 reaction=Reaction.BURN,
             )
         self._care.board.enter(State.PROVISIONING, phase=status.phase, reason=status.reason)
-        if time.monotonic() >= self._provision_at and await self._provision(status):
-            return 0.0
+        if time.monotonic() >= self._provision_at:
+            await self._provision(status)
+            return 0.0  # its status says by now what is missing, and whether it serves the rest
         return min(again, self._provision_at)
 
-    async def _provision(self, status: StatusReply) -> bool:
-        """Hand in manifest and credentials; whether the enclave took them. Sets the time of the next attempt.
+    async def _provision(self, status: StatusReply) -> None:
+        """Hand in manifest and credentials. Sets the time of the next attempt.
 
         :raises CosignerError: the enclave is lost or must be restarted.
         """
@@ -145,13 +152,13 @@ class Tending:
             care.log.event(
                 "provisioning_failed", "error", code=error.code, reason=error.message, seconds=delay
             )
-            care.board.enter(State.PROVISIONING, phase=status.phase, reason=status.reason, fault=error)
-            return False
+            if status.phase != "ready":
+                care.board.enter(State.PROVISIONING, phase=status.phase, reason=status.reason, fault=error)
+            return
         self._handed_in = credentials
         self._credentials_at = time.monotonic() + self._timing.credentials
         care.metrics.provisions.labels("ok").inc()
         care.log.event("provisioned")
-        return True
 
     async def _renew_credentials(self) -> None:
         """Hand in newer credentials if there are any. A failure is tried again, and ends nothing.

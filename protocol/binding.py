@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,7 @@ from .envelope import cbor
 from .envelope.errors import Culprit
 
 MAX_USER_DATA: Final = 512  # bytes; what the NSM accepts for certain (nsm-api issue 52)
+KeyPolicy = Literal["unjudged", "pinned", "editable"]
 _DKG_CONTEXT: Final = b"cosigner/dkg-context/v1"
 
 
@@ -19,10 +20,14 @@ class AttestedKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of ``user_data`` in the enclave's attestation documents.
 
     :ivar channel_key: SHA-256 of the channel public key.
+    :ivar key_policy: what the enclave found the policies of its KMS keys to be: ``unjudged`` while it serves no environment;
+        ``pinned`` if they release data keys to this very measurement alone and nobody may change that; else ``editable``. It
+        speaks of all environments of the manifest together, and of those not yet judged as of the worst that the manifest allows.
     """
 
     version: Annotated[int, Meta(ge=1, le=1)]
     channel_key: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    key_policy: KeyPolicy
 
     def encode(self) -> bytes:
         return cbor.encode(self)

@@ -110,7 +110,7 @@ def _provision_kms(state: Path, ready: dict[str, Any]) -> tuple[dict[int, bytes]
         write_private(key_file, key_arn.encode())
     manifest = Manifest(
         version=1,
-        environments=[Environment(id=ENVIRONMENT, kms_key_arn=key_arn)],
+        environments=[Environment(id=ENVIRONMENT, kms_key_arn=key_arn, key_policy="editable")],
         kms=KmsEndpoint(
             region=ready["region"],
             host=kms_host(ready),
@@ -130,7 +130,8 @@ def _provision_kms(state: Path, ready: dict[str, Any]) -> tuple[dict[int, bytes]
 def editable(policy: str, account: str) -> str:
     """Let the operator change the policy later: the measurements change with every edit of the code.
 
-    An operator who may do this may also let another image at the keys; production takes this right away (``docs/threat-model.md``).
+    An operator who may do this may also let another image at the keys; a production manifest says ``pinned``, and the enclave then
+    refuses such a policy (``docs/threat-model.md``).
     """
     parsed = json.loads(policy)
     parsed["Statement"].append(
@@ -194,6 +195,7 @@ def _client_config(state: Path, api_url: str, pcrs: dict[int, bytes]) -> Path:
             "roots": sorted(trust.roots),
             "pcrs": {str(index): [value.hex()] for index, value in sorted(pcrs.items())},
             "max_age_s": int(trust.max_age.total_seconds()),
+            "accept_editable_key_policy": True,  # the mock operator edits it with every change of the code
         },
     }
     path = state / "client.json"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attestation import AWS_NITRO_ROOT_G1
+from protocol.binding import AttestedKeys
 
 from ..client import Wallet  # noqa: TID252
 
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
 
 Described = tuple[dict[str, object], list[str]]
 
+_KEY_POLICIES: Final = {
+    "pinned": "KMS gives the data keys to this code and manifest alone, and nobody may change that",
+    "editable": "somebody may let other code at the data keys; this client accepts that",
+    "unjudged": "the enclave has no data key yet",
+}
+
 
 def attestation(verified: VerifiedAttestation) -> Described:
     """A verified attestation; PCRs that are all zero are left out of the lines."""
+    key_policy = AttestedKeys.decode(verified.user_data or b"").key_policy
     pcrs = {str(index): value.hex() for index, value in sorted(verified.pcrs.items())}
     data: dict[str, object] = {
         "verified": True,
@@ -28,12 +36,14 @@ def attestation(verified: VerifiedAttestation) -> Described:
         "pcrs": pcrs,
         "root_sha256": verified.root_sha256,
         "age_s": round(verified.age_s, 3),
+        "key_policy": key_policy,
     }
     aws = verified.root_sha256 == AWS_NITRO_ROOT_G1
     lines = [
         f"The enclave is attested: {verified.module_id}",
         f"root              {verified.root_sha256} ({'AWS Nitro G1' if aws else 'NOT AWS: a root that this trust policy names'})",
         f"age               {verified.age_s:.1f} s",
+        f"key policy        {key_policy} ({_KEY_POLICIES[key_policy]})",
         *(f"PCR{index:<14} {value}" for index, value in pcrs.items() if value.strip("0")),
     ]
     return data, lines

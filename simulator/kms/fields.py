@@ -76,5 +76,15 @@ def string_map(body: Body, name: str) -> dict[str, str]:
     return strings
 
 
+def strings(body: Body, name: str) -> list[str]:
+    """A list of strings; empty when absent or null."""
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _wrong_type(name)
+    return value
+
+
 def _wrong_type(name: str) -> ApiError:
     return ApiError("SerializationException", f"{name} has the wrong type")

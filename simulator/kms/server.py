@@ -95,9 +95,13 @@ class KmsSimulator:
         """An endpoint URL whose name the server's certificate carries."""
         return f"https://localhost:{self.port}"
 
-    def create_key(self, policy: str | None = None) -> str:
-        """Make a key with this policy (JSON; None: the account may do everything); its ARN."""
-        return str(self._service.create_key(policy).arn)
+    def create_key(self, policy: str | None = None, *, claims: Mapping[str, Any] | None = None) -> str:
+        """Make a key with this policy (JSON; None: the account may do everything); its ARN.
+
+        `claims`: members of KeyMetadata that DescribeKey shall give instead of the true ones, so that a client's
+        check of them can be tested: `{"Origin": "EXTERNAL"}`.
+        """
+        return str(self._service.create_key(policy, claims=claims).arn)
 
     def start(self) -> Self:
         """Listen, and serve on threads of its own."""

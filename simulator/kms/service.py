@@ -7,6 +7,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
@@ -19,6 +20,7 @@ from simulator.kms.envelope import Encoding, encode, key_identifier, seal_for_re
 from simulator.kms.errors import ApiError
 from simulator.kms.faults import Fault
 from simulator.kms.fields import Body, blob, flag, optional_number, optional_text, string_map, text
+from simulator.kms.grants import Grant, grant_condition_keys
 from simulator.kms.policy import KeyPolicy, MalformedPolicyError, Request, Verdict, parse_policy
 from simulator.kms.recipient import Recipient, read_recipient
 from simulator.kms.store import KeyStore
@@ -52,6 +54,7 @@ class KmsService:
         self._encoding = encoding
         self._lock = threading.RLock()
         self._operations: dict[str, Callable[[_Call], Answer]] = {
+            "CreateGrant": self._create_grant,
             "CreateKey": self._create_key,
             "Decrypt": self._decrypt,
             "DescribeKey": self._describe_key,
@@ -59,7 +62,10 @@ class KmsService:
             "GenerateDataKey": self._generate_data_key,
             "GenerateRandom": self._generate_random,
             "GetKeyPolicy": self._get_key_policy,
+            "ListGrants": self._list_grants,
             "PutKeyPolicy": self._put_key_policy,
+            "RetireGrant": self._retire_grant,
+            "RevokeGrant": self._revoke_grant,
         }
 
     def call(self, operation: str, body: Body, *, principal: str, fault: Fault | None = None) -> Answer:
@@ -74,12 +80,18 @@ class KmsService:
         except JsonRESTError as error:  # moto's own refusals carry AWS's names
             raise ApiError(str(error.error_type), str(error.message)) from error
 
-    def create_key(self, policy: str | None, *, description: str = "") -> Key:
-        """Make a symmetric key without asking who may (tests and composition roots). Raises ApiError."""
+    def create_key(
+        self, policy: str | None, *, description: str = "", claims: Mapping[str, Any] | None = None
+    ) -> Key:
+        """Make a symmetric key without asking who may (tests and composition roots). Raises ApiError.
+
+        `claims`: members of KeyMetadata to be told instead of the true ones, such as `{"MultiRegion": True}`.
+        """
         if policy is not None:
             _checked_policy(policy)
         with self._lock:
             key = self._backend.create_key(policy, "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", description, None)
+            self._store.claims[key.id] = dict(claims or {})
             self._store.save()
         return key
 
@@ -93,11 +105,16 @@ class KmsService:
         policy = optional_text(call.body, "Policy")
         if policy is not None:
             self._check_lockout(call, policy, "*")
-        return self.create_key(policy, description=optional_text(call.body, "Description") or "").to_dict()
+        key = self.create_key(policy, description=optional_text(call.body, "Description") or "")
+        return {"KeyMetadata": self._metadata(key)}
 
     def _describe_key(self, call: _Call) -> Answer:
         call.refuse_recipient()
-        return self._authorized_key(call, text(call.body, "KeyId")).to_dict()
+        return {"KeyMetadata": self._metadata(self._authorized_key(call, text(call.body, "KeyId")))}
+
+    def _metadata(self, key: Key) -> Answer:
+        found = {name: value for name, value in key.to_dict()["KeyMetadata"].items() if value is not None}
+        return {**found, **self._store.claims.get(key.id, {})}
 
     def _get_key_policy(self, call: _Call) -> Answer:
         call.refuse_recipient()
@@ -112,6 +129,70 @@ class KmsService:
         self._backend.put_key_policy(key.id, policy)
         self._store.save()
         return {}
+
+    def _create_grant(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        key = self._resolve(text(call.body, "KeyId"))
+        account = self._backend.account_id
+        grant = Grant.from_request(call.body, key_arn=key.arn, account=account, now=self._clock().timestamp())
+        self._authorize(call, key, grant=grant)
+        grants = self._store.grants.setdefault(key.id, {})
+        for existing in grants.values():
+            if existing.same_as(grant):
+                return {"GrantId": existing.id, "GrantToken": existing.token}
+        grants[grant.id] = grant
+        self._store.save()
+        return {"GrantId": grant.id, "GrantToken": grant.token}
+
+    def _list_grants(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        key = self._authorized_key(call, text(call.body, "KeyId"))
+        wanted = {
+            "id": optional_text(call.body, "GrantId"),
+            "grantee": optional_text(call.body, "GranteePrincipal"),
+        }
+        found = [
+            grant
+            for grant in self._store.grants_of(key)
+            if all(value in (None, getattr(grant, name)) for name, value in wanted.items())
+        ]
+        limit = optional_number(call.body, "Limit", least=1, most=100) or 50
+        start = _position(optional_text(call.body, "Marker"), found)
+        page, rest = found[start : start + limit], found[start + limit :]
+        more = {"NextMarker": rest[0].id} if rest else {}
+        return {"Grants": [grant.entry() for grant in page], "Truncated": bool(rest), **more}
+
+    def _revoke_grant(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        key = self._authorized_key(call, text(call.body, "KeyId"))
+        if self._store.grants.get(key.id, {}).pop(text(call.body, "GrantId"), None) is None:
+            raise ApiError("NotFoundException", "Grant ID is not found")
+        self._store.save()
+        return {}
+
+    def _retire_grant(self, call: _Call) -> Answer:
+        call.refuse_recipient()
+        key, grant = self._grant_to_retire(call.body)
+        if not grant.may_be_retired_by(call.principal):
+            self._authorize(call, key)
+        call.stop_dry_run()
+        del self._store.grants[key.id][grant.id]
+        self._store.save()
+        return {}
+
+    def _grant_to_retire(self, body: Body) -> tuple[Key, Grant]:
+        token = optional_text(body, "GrantToken")
+        if token is None:
+            key = self._resolve(text(body, "KeyId"))
+            grant = self._store.grants.get(key.id, {}).get(text(body, "GrantId"))
+            if grant is None:
+                raise ApiError("NotFoundException", "Grant ID is not found")
+            return key, grant
+        for key_id, grants in self._store.grants.items():
+            for grant in grants.values():
+                if grant.token == token:
+                    return self._backend.keys[key_id], grant
+        raise ApiError("InvalidGrantTokenException", "Grant token is not valid")
 
     def _encrypt(self, call: _Call) -> Answer:
         call.refuse_recipient()
@@ -172,10 +253,19 @@ class KmsService:
         self._authorize(call, key)
         return key
 
-    def _authorize(self, call: _Call, key: Key) -> None:
+    def _authorize(self, call: _Call, key: Key, *, grant: Grant | None = None) -> None:
+        """The key policy allows it, or does not deny it while a grant allows it. `grant`: the one to be created."""
         request = call.request(key.arn, self._backend.account_id)
+        if grant is not None:
+            request = replace(request, context={**request.context, **grant_condition_keys(grant)})
         verdict = parse_policy(key.policy).judge(request)
-        if verdict is not Verdict.ALLOW:
+        granted = any(
+            held.allows(call.operation, call.principal, call.context)
+            and (grant is None or held.covers(grant))
+            for held in self._store.grants_of(key)
+            if call.operation != "RetireGrant"  # a grant allows that for itself only
+        )
+        if verdict is Verdict.EXPLICIT_DENY or (verdict is Verdict.NO_STATEMENT and not granted):
             reason = (
                 "with an explicit deny in a resource-based policy"
                 if verdict is Verdict.EXPLICIT_DENY
@@ -188,6 +278,7 @@ class KmsService:
             )
         if not key.enabled:
             raise ApiError("DisabledException", f"{key.arn} is disabled.")
+        call.stop_dry_run()
 
     def _check_lockout(self, call: _Call, policy: str, arn: str) -> None:
         parsed = _checked_policy(policy)
@@ -233,6 +324,13 @@ class _Call:
         """Only some operations have the parameter; a caller who sends it elsewhere relies on what is not there."""
         if self.recipient is not None:
             raise ApiError("ValidationException", f"{self.operation} has no Recipient parameter")
+
+    def stop_dry_run(self) -> None:
+        """To be called when the caller may, and before anything is done."""
+        if flag(self.body, "DryRun"):
+            raise ApiError(
+                "DryRunOperationException", "The request would have succeeded, but the DryRun option is set."
+            )
 
     def reported_key_id(self, arn: str) -> str:
         """The ARN for the answer, or another one when the fault asks for that."""
@@ -287,6 +385,16 @@ def _checked_policy(policy: str) -> KeyPolicy:
         return parse_policy(policy)
     except MalformedPolicyError as error:
         raise ApiError("MalformedPolicyDocumentException", str(error)) from error
+
+
+def _position(marker: str | None, grants: list[Grant]) -> int:
+    """Where the page begins: at the grant that the marker names."""
+    if marker is None:
+        return 0
+    for position, grant in enumerate(grants):
+        if grant.id == marker:
+            return position
+    raise ApiError("InvalidMarkerException", "Marker is not valid")
 
 
 def _bound(context: Mapping[str, str]) -> dict[str, str]:

@@ -160,7 +160,7 @@ def test_an_older_epoch_is_refused_by_the_enclave_that_saw_the_newer_one_and_by_
 
     async def scenario():
         host, user, (wallet, _) = await two_wallets(tmp_path)
-        vault = host.enclave.vaults["sandbox"]
+        vault = host.enclave.environments.vault("sandbox")
         share, _ = await vault.load(wallet.wallet_id, 1)
         old = host.storage.records[key_of(wallet)]
         # An enclave that has seen epoch 2 of this wallet ...
@@ -171,7 +171,7 @@ def test_an_older_epoch_is_refused_by_the_enclave_that_saw_the_newer_one_and_by_
         await host.start_enclave()
         host.storage.records[key_of(wallet)] = old
         with pytest.raises(Exception) as refused:
-            await host.enclave.vaults["sandbox"].load(wallet.wallet_id, 2)
+            await host.enclave.environments.vault("sandbox").load(wallet.wallet_id, 2)
         assert refused.value.code == "epoch_stale"
         assert share.epoch == 1
 
@@ -182,7 +182,7 @@ def test_a_client_that_is_behind_is_told_so(tmp_path):
     async def scenario():
         host, _, (wallet, _) = await two_wallets(tmp_path)
         with pytest.raises(Exception) as refused:
-            await host.enclave.vaults["sandbox"].load(wallet.wallet_id, 0)
+            await host.enclave.environments.vault("sandbox").load(wallet.wallet_id, 0)
         assert refused.value.code == "epoch_superseded"
 
     run(scenario)
@@ -198,7 +198,7 @@ def test_a_data_key_record_of_another_environment_is_refused(tmp_path):
             await host.start_enclave()
         assert refused.value.code == "wrapped_key_rejected"
         assert host.enclave.boot.phase == "awaiting_keys"
-        assert not host.enclave.vaults
+        assert not host.enclave.environments.any_in_service
 
     run(scenario)
 
@@ -231,7 +231,7 @@ def test_two_enclaves_at_genesis_end_with_one_data_key(tmp_path):
         assert host.storage.records[key] == record
         user = client(host, tmp_path)
         wallet = await user.create_wallet("solana")
-        share, _ = await first.vaults["sandbox"].load(wallet.wallet_id, 1)
+        share, _ = await first.environments.vault("sandbox").load(wallet.wallet_id, 1)
         assert second is host.enclave
         assert share.group_public_key == wallet.public_key
 

@@ -163,7 +163,12 @@ def test_a_channel_key_of_another_form_is_refused(key: bytes) -> None:
 
 @pytest.mark.parametrize(
     "user_data",
-    [None, b"", bytes(32), AttestedKeys(version=1, channel_key=bytes(32)).encode() + b"\x00"],
+    [
+        None,
+        b"",
+        bytes(32),
+        AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned").encode() + b"\x00",
+    ],
     ids=["none", "empty", "raw hash", "trailing"],
 )
 def test_user_data_of_another_form_is_refused(

@@ -24,12 +24,13 @@ from cosigner.store import ShareStore
 from cosigner.transport import Transport
 from enclave.boot import Boot
 from enclave.credentials import Credentials
+from enclave.environments import Environments
 from enclave.identity import Identity
+from enclave.key_policy import Measurement, Verdict
 from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
 from enclave.server import Server
 from enclave.sessions import Sessions
 from enclave.storage import StorageConflictError
-from enclave.vault import Vault
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from protocol.envelope.messages import (
@@ -58,7 +59,7 @@ KEY_ARN = "arn:aws:kms:sim-region-1:111122223333:key/1234abcd-12ab-34cd-56ef-123
 MEASUREMENTS = {0: b"\x01" * 48, 1: b"\x02" * 48, 2: b"\x03" * 48}
 MANIFEST = Manifest(
     version=1,
-    environments=[Environment(id=ENVIRONMENT, kms_key_arn=KEY_ARN)],
+    environments=[Environment(id=ENVIRONMENT, kms_key_arn=KEY_ARN, key_policy="pinned")],
     kms=KmsEndpoint(region="sim-region-1", host="kms.test", port=443, ca_pem=""),
 ).encode()
 
@@ -68,16 +69,23 @@ T = TypeVar("T")
 
 
 class MemoryStorage:
-    """The host's storage, honest, with hooks that run before and after a write."""
+    """The host's storage, honest, with a hook that runs after a write.
+
+    :ivar records: of wallets; the environment's wrapped data key is kept beside them, out of the tests' way.
+    """
 
     def __init__(self) -> None:
         self.records: dict[str, Found] = {}
+        self._data_keys: dict[str, Found] = {}
         self.after_put: Callable[[str], None] = lambda _: None
 
     async def get(self, key: str) -> Found | None:
-        return self.records.get(key)
+        return (self._data_keys if key.endswith("/data-key") else self.records).get(key)
 
     async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
+        if key.endswith("/data-key"):
+            self._data_keys[key] = Found(epoch=epoch, value=value)
+            return
         current = self.records[key].epoch if key in self.records else 0
         if current != expected:
             raise StorageConflictError(current)
@@ -101,6 +109,22 @@ class Seen:
     def sessions(self) -> list[str]:
         """The session ids of all records, each once, in order."""
         return list(dict.fromkeys(session for session, _ in self.records))
+
+
+class OneDataKey:
+    """KMS as far as a client's world needs it: one data key, released to whoever asks."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def judge_key(self, key_arn: str, *, ours: Measurement, accept_editable: bool) -> Verdict:
+        return Verdict.EDITABLE if accept_editable else Verdict.PINNED
+
+    def generate_data_key(self, key_arn: str, context: dict[str, str]) -> tuple[bytes, bytearray]:
+        return b"ciphertext", bytearray(self._key)
+
+    def decrypt_data_key(self, key_arn: str, ciphertext: bytes, context: dict[str, str]) -> bytearray:
+        return bytearray(self._key)
 
 
 async def honest(request: httpx.Request, forward: Forward) -> httpx.Response:
@@ -139,22 +163,17 @@ class World:
 
     async def _boot(self) -> Server:
         nsm = FakeNsm(self.pki, measurements=self._measurements, **self._clock)
-        vaults: dict[str, Vault] = {}
 
-        async def release_keys(_: Manifest) -> None:
-            vaults[ENVIRONMENT] = Vault(
-                environment=ENVIRONMENT,
-                key_arn=KEY_ARN,
-                sealing_key=SealingKey.from_data_key(self._data_key),
-                storage=self.storage,
-            )
+        async def connect(_: Manifest) -> OneDataKey:
+            return OneDataKey(self._data_key)
 
+        environments = Environments(nsm, self.storage, connect)
         self._server = Server(
-            boot=Boot(nsm, release_keys),
-            identity=Identity(nsm),
+            boot=Boot(nsm, environments),
+            identity=Identity(nsm, environments.key_policy),
             sessions=Sessions(),
             credentials=Credentials(),
-            vaults=vaults,
+            environments=environments,
         )
         credentials = AwsCredentials(access_key_id="A", secret_access_key="S", session_token="")
         assert await self.ask(Provision(MANIFEST, credentials)) == Done()

@@ -27,7 +27,7 @@ def clock():
 
 @pytest.fixture
 def identity(clock):
-    return Identity(FakeNsm(PKI, measurements=MEASUREMENTS), clock)
+    return Identity(FakeNsm(PKI, measurements=MEASUREMENTS), lambda: "editable", clock)
 
 
 async def key(identity) -> bytes:
@@ -41,7 +41,9 @@ def test_the_document_names_the_channel_key_and_the_nonce(identity):
         attested = await identity.attest(b"n" * 32)
         document = parse(attested.document)
         assert document.nonce == b"n" * 32
-        assert AttestedKeys.decode(document.user_data).channel_key == channel_key_hash(attested.channel_key)
+        assert AttestedKeys.decode(document.user_data) == AttestedKeys(
+            version=1, channel_key=channel_key_hash(attested.channel_key), key_policy="editable"
+        )
         assert len(document.user_data) <= 512
 
     run(scenario)

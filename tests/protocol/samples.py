@@ -144,7 +144,7 @@ PLAIN: list[Any] = [
     *(inner.Call(request=request) for request in _REQUESTS),
     inner.Answer(reply=FAULT),
     WALLET,
-    AttestedKeys(version=1, channel_key=bytes(32)),
+    AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned"),
     ClientHello(version=1, environment="sandbox", client_key=bytes(1216), client_random=bytes(32)),
     EnclaveHello(version=1, session_id=bytes(16), enclave_random=bytes(32), lifetime=3600),
     ClientHello(
@@ -163,7 +163,7 @@ PLAIN: list[Any] = [
     ),
     Manifest(
         version=1,
-        environments=[Environment(id="sandbox", kms_key_arn=KEY_ARN)],
+        environments=[Environment(id="sandbox", kms_key_arn=KEY_ARN, key_policy="pinned")],
         kms=KmsEndpoint(region="sim-region-1", host="kms.sim-region-1.amazonaws.com", port=443, ca_pem=""),
     ),
     StoredShare(

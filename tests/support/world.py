@@ -18,13 +18,13 @@ from cosigner.errors import HostError
 from cosigner.transport import Traffic
 from enclave.boot import Boot
 from enclave.credentials import Credentials
+from enclave.environments import Environments
 from enclave.identity import Identity
-from enclave.keys import data_key
+from enclave.key_policy import Measurement, Verdict
 from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
 from enclave.server import Server
 from enclave.sessions import Sessions
 from enclave.storage import StorageConflictError
-from enclave.vault import Vault
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from protocol.envelope.messages import (
@@ -55,7 +55,9 @@ MEASUREMENTS = measurements()
 MANIFEST = Manifest(
     version=1,
     environments=[
-        Environment(id=name, kms_key_arn=f"arn:aws:kms:us-east-1:111122223333:key/{name}")
+        Environment(
+            id=name, kms_key_arn=f"arn:aws:kms:us-east-1:111122223333:key/{name}", key_policy="pinned"
+        )
         for name in (ENVIRONMENT, OTHER_ENVIRONMENT)
     ],
     kms=KmsEndpoint(region="us-east-1", host="kms.us-east-1.amazonaws.com", port=443, ca_pem=""),
@@ -110,6 +112,10 @@ class MemoryKms:
 
     def __init__(self) -> None:
         self._keys: dict[bytes, tuple[str, dict[str, str], bytes]] = {}
+        self.verdict = Verdict.PINNED
+
+    def judge_key(self, key_arn: str, *, ours: Measurement, accept_editable: bool) -> Verdict:
+        return self.verdict
 
     def generate_data_key(self, key_arn: str, context: dict[str, str]) -> tuple[bytes, bytearray]:
         ciphertext, key = os.urandom(48), os.urandom(32)
@@ -127,25 +133,19 @@ class EnclaveInProcess:
 
     def __init__(self, storage: MemoryStorage, kms: MemoryKms) -> None:
         self.nsm = FakeNsm(PKI, measurements=MEASUREMENTS)
-        self.vaults: dict[str, Vault] = {}
         self.sessions = Sessions()
 
-        async def release_keys(manifest: Manifest) -> None:
-            for environment in manifest.environments:
-                self.vaults[environment.id] = Vault(
-                    environment=environment.id,
-                    key_arn=environment.kms_key_arn,
-                    sealing_key=await data_key(environment, kms=kms, storage=storage),
-                    storage=storage,
-                )
+        async def connect(_: Manifest) -> MemoryKms:
+            return kms
 
-        self.boot = Boot(self.nsm, release_keys)
+        self.environments = Environments(self.nsm, storage, connect)
+        self.boot = Boot(self.nsm, self.environments)
         self.server = Server(
             boot=self.boot,
-            identity=Identity(self.nsm),
+            identity=Identity(self.nsm, self.environments.key_policy),
             sessions=self.sessions,
             credentials=Credentials(),
-            vaults=self.vaults,
+            environments=self.environments,
         )
 
     async def ask(self, request: LinkRequest) -> LinkReply:
