@@ -18,6 +18,7 @@ from .log import Log
 
 NAMESPACE: Final = "Cosigner"
 METRIC: Final = "Ready"
+_METADATA: Final = "http://169.254.169.254/latest"
 _SECONDS: Final = 10.0
 _HTTP_OK: Final = 200
 
@@ -44,12 +45,11 @@ def report(ready: bool, *, instance: str, region: str) -> None:  # noqa: FBT001 
     client.put_metric_data(Namespace=NAMESPACE, MetricData=[datum])
 
 
-def instance_id() -> str:
+def instance_id(base: str = _METADATA) -> str:
     """The id of this instance, by its metadata service, version 2.
 
     :raises OSError: there is none.
     """
-    base = "http://169.254.169.254/latest"
     header = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
     ask = urllib.request.Request(f"{base}/api/token", method="PUT", headers=header)  # noqa: S310  (a constant)
     with urllib.request.urlopen(ask, timeout=_SECONDS) as answer:  # noqa: S310
@@ -63,7 +63,9 @@ def instance_id() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m host.readiness_metric", description="Report readiness once.")
+    parser = argparse.ArgumentParser(
+        prog="python -m host.readiness_metric", description="Report readiness once."
+    )
     parser.add_argument("--url", required=True, help="the host's /readyz")
     parser.add_argument("--region", required=True)
     parser.add_argument("--instance", help="default: this instance's id")
