@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from simulator.kms.errors import ApiError
 from simulator.kms.fields import Body, member, optional_text, string_map, strings, text
-from simulator.kms.principals import stands_for
+from simulator.kms.principals import account_of, is_principal, stands_for
 
 # KMS Developer Guide, «Grant operations», those for symmetric encryption keys.
 _USES_CONTEXT: Final = frozenset(
@@ -32,7 +32,6 @@ _USES_CONTEXT: Final = frozenset(
 )
 _OPERATIONS: Final = _USES_CONTEXT | {"CreateGrant", "DescribeKey", "RetireGrant"}
 _CONSTRAINTS: Final = ("EncryptionContextEquals", "EncryptionContextSubset")
-_PRINCIPAL: Final = re.compile(r"arn:aws[a-z-]*:(iam|sts)::\d{12}:[\w+=,.@:/-]{1,200}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9:/_-]{1,256}")
 _MAX_PAIRS: Final = 8
 
@@ -124,13 +123,13 @@ class Grant:
 
     def allows(self, operation: str, principal: str, context: Mapping[str, str]) -> bool:
         """Does it let `principal` (an ARN) do this under the encryption context? Whoever attests what is not asked."""
-        if operation not in self.operations or not stands_for(self.grantee, principal):
+        if operation not in self.operations or not _is(self.grantee, principal):
             return False
         return operation not in _USES_CONTEXT or self._accepts(context)
 
     def may_be_retired_by(self, principal: str) -> bool:
         """The retiring principal, a grantee with RetireGrant, and the issuing account itself may."""
-        if self.retiring is not None and stands_for(self.retiring, principal):
+        if self.retiring is not None and _is(self.retiring, principal):
             return True
         return principal == self.issuing_account or self.allows("RetireGrant", principal, {})
 
@@ -171,8 +170,12 @@ def grant_condition_keys(grant: Grant) -> dict[str, tuple[str, ...]]:
     return keys
 
 
+def _is(named: str, principal: str) -> bool:
+    return stands_for(named, principal, account_of(principal))
+
+
 def _principal(value: str) -> str:
-    if _PRINCIPAL.fullmatch(value) is None:
+    if not is_principal(value):
         raise ApiError("InvalidArnException", f"ARN '{value}' is not a principal's")
     return value
 

@@ -1,8 +1,8 @@
 """Key policies: parsing, and evaluation with default deny.
 
 An exact subset of AWS's policy language: what is supported behaves as documented by AWS (IAM User Guide, «Policy
-evaluation logic» and «Condition operators»; KMS Developer Guide, «Condition keys»), and what is not supported is
-refused when the policy is set, never ignored. Every principal of the account is taken to have `kms:*` in IAM,
+evaluation logic» and «JSON policy elements»; KMS Developer Guide, «Creating a key policy»), and what is not supported
+is refused when the policy is set, never ignored. Every principal of the account is taken to have `kms:*` in IAM,
 so that a statement for the account's root lets each of them in.
 """
 
@@ -15,7 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from attestation.key_policy import REQUIRED_PCRS, render
 from protocol.envelope.nesting import is_deep
+from simulator.kms.conditions import Condition, ConditionError, Context, parse_conditions
+from simulator.kms.principals import is_principal, names_whole_chain, stands_for
+from simulator.kms.wildcards import is_like, is_like_arn
 
 MAX_POLICY: Final = 32 * 1024
 _MAX_BRACKETS: Final = 4096
@@ -23,8 +27,22 @@ ACCOUNT: Final = "111122223333"
 
 _VERSIONS: Final = frozenset({"2012-10-17", "2008-10-17"})
 _STATEMENT_KEYS: Final = frozenset(
-    {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "Condition"}
+    {
+        "Sid",
+        "Effect",
+        "Principal",
+        "NotPrincipal",
+        "Action",
+        "NotAction",
+        "Resource",
+        "NotResource",
+        "Condition",
+    }
 )
+_CHARACTERS: Final = re.compile(r"[\t\n\r\x20-\x7e\xa1-\xff]*")
+_ACTION: Final = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
+_ARN_COLONS: Final = 5
+_SOME_PCR: Final = b"\x01" * 48  # a place for one of the caller's
 
 
 class MalformedPolicyError(Exception):
@@ -41,13 +59,13 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a policy decides upon. `context`: condition keys in lower case, each with its values (absent: no key)."""
+    """What a policy decides upon. `principal`: the caller's ARN; `account`: its account; `resource`: the key's ARN."""
 
     action: str
     principal: str
     account: str
     resource: str
-    context: Mapping[str, tuple[str, ...]]
+    context: Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,56 +83,46 @@ class KeyPolicy:
         return Verdict.ALLOW if matching else Verdict.NO_STATEMENT
 
 
-def key_policy(pcrs: Mapping[int, bytes], *, account: str = ACCOUNT) -> str:
-    """A policy that releases data keys only to enclaves with these PCRs (48 bytes each), as JSON.
+def key_policy(pcrs: Mapping[int, bytes], *, account: str = ACCOUNT, role: str | None = None) -> str:
+    """The policy that operators render (`attestation.key_policy`) for one release, as JSON, with looser demands.
 
-    Decrypt and GenerateDataKey are conditioned alike, because a host that could generate a key outside an enclave
-    could plant one that it knows. Nobody may encrypt, re-encrypt, grant, or change the policy; the account may look at
-    the key and schedule its deletion. Setting it needs BypassPolicyLockoutSafetyCheck.
+    `pcrs`: index to 48 bytes; PCR0 and PCR16 may be missing, and any may be zero, which the operators' renderer refuses.
+    `role`: who calls; None for every principal of the account, which may schedule the key's deletion, too.
     """
     if not pcrs:
         raise ValueError("a policy without measurements would release keys to any enclave")
-    root = {"AWS": f"arn:aws:iam::{account}:root"}
-    conditions = {
-        f"kms:RecipientAttestation:{'ImageSha384' if index == 0 else f'PCR{index}'}": value.hex()
-        for index, value in sorted(pcrs.items())
+    root = f"arn:aws:iam::{account}:root"
+    release = {**dict.fromkeys(REQUIRED_PCRS, _SOME_PCR), **dict.fromkeys(pcrs, _SOME_PCR)}
+    everybody = f"arn:aws:iam::{account}:role/everybody"
+    policy = json.loads(
+        render([release], account=account, role=role or everybody, deleters=() if role else (root,))
+    )
+    policy["Statement"][0]["Condition"] = {
+        operator: {
+            name: pcrs[index].hex()
+            for index, name in zip(sorted(release), names, strict=True)
+            if index in pcrs
+        }
+        for operator, names in policy["Statement"][0]["Condition"].items()
     }
-    statements = [
-        {
-            "Sid": "DataKeysForMeasuredEnclaves",
-            "Effect": "Allow",
-            "Principal": root,
-            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
-            "Resource": "*",
-            "Condition": {"StringEqualsIgnoreCase": conditions},
-        },
-        {
-            "Sid": "LookAndDelete",
-            "Effect": "Allow",
-            "Principal": root,
-            "Action": [
-                "kms:DescribeKey",
-                "kms:GetKeyPolicy",
-                "kms:ListGrants",
-                "kms:ScheduleKeyDeletion",
-                "kms:CancelKeyDeletion",
-            ],
-            "Resource": "*",
-        },
-    ]
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+    if role is None:
+        for statement in policy["Statement"]:
+            statement["Principal"] = {"AWS": root}
+    return json.dumps(policy)
 
 
 def parse_policy(text: str) -> KeyPolicy:
     """Parse a key policy. Raises MalformedPolicyError."""
     if len(text.encode()) > MAX_POLICY:
         raise MalformedPolicyError("longer than 32 KiB")
+    if _CHARACTERS.fullmatch(text) is None:
+        raise MalformedPolicyError("characters other than printable Latin-1")
     try:
         if is_deep(text.encode(), _MAX_BRACKETS):
             raise ValueError("nested too deeply")
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise MalformedPolicyError("not JSON") from error
+        raise MalformedPolicyError("not JSON, or a name appears twice in an object") from error
     if not isinstance(document, dict) or not document.keys() <= {"Version", "Id", "Statement"}:
         raise MalformedPolicyError("not an object with Version, Id and Statement")
     if document.get("Version", "2008-10-17") not in _VERSIONS:
@@ -127,27 +135,41 @@ def parse_policy(text: str) -> KeyPolicy:
     return KeyPolicy(text, tuple(_statement(item) for item in statements))
 
 
-Condition = Callable[[Mapping[str, tuple[str, ...]]], bool]
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """One of the pairs Principal and NotPrincipal, Action and NotAction, Resource and NotResource."""
+
+    values: tuple[str, ...]
+    inverted: bool
+
+    def takes_action(self, action: str) -> bool:
+        """Actions compare without case."""
+        return any(is_like(action.lower(), value.lower()) for value in self.values) != self.inverted
+
+    def takes_resource(self, resource: str) -> bool:
+        return any(value == "*" or is_like_arn(resource, value) for value in self.values) != self.inverted
+
+    def takes_principal(self, caller: str, account: str) -> bool:
+        if not self.inverted:
+            return any(value == "*" or stands_for(value, caller, account) for value in self.values)
+        # IAM User Guide, «NotPrincipal»: somebody is exempt only if the account and, for a session, the role are
+        # named as well; with less, AWS «might» deny. Here it does.
+        return "*" not in self.values and not names_whole_chain(self.values, caller, account)
 
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
     allows: bool
-    principals: tuple[str, ...]
-    actions: tuple[str, ...]
-    not_actions: tuple[str, ...]
-    resources: tuple[str, ...]
+    principals: _Pattern
+    actions: _Pattern
+    resources: _Pattern
     conditions: tuple[Condition, ...]
 
     def matches(self, request: Request) -> bool:
-        action = request.action.lower()
-        if self.actions and not any(_like(pattern.lower(), action) for pattern in self.actions):
-            return False
-        if self.not_actions and any(_like(pattern.lower(), action) for pattern in self.not_actions):
-            return False
         return (
-            any(_is_principal(principal, request) for principal in self.principals)
-            and any(_like(pattern, request.resource) for pattern in self.resources)
+            self.principals.takes_principal(request.principal, request.account)
+            and self.actions.takes_action(request.action)
+            and self.resources.takes_resource(request.resource)
             and all(condition(request.context) for condition in self.conditions)
         )
 
@@ -157,16 +179,29 @@ def _statement(item: Any) -> _Statement:  # noqa: ANN401 - it comes out of JSON
         raise MalformedPolicyError("a statement has unknown or unsupported elements")
     if item.get("Effect") not in ("Allow", "Deny"):
         raise MalformedPolicyError("Effect is Allow or Deny")
-    if ("Action" in item) == ("NotAction" in item):
-        raise MalformedPolicyError("a statement has either Action or NotAction")
+    if not isinstance(item.get("Sid", ""), str):
+        raise MalformedPolicyError("Sid is a string")
+    allows = item["Effect"] == "Allow"
+    if allows and "NotPrincipal" in item:
+        raise MalformedPolicyError("NotPrincipal goes with Deny only")
+    try:
+        conditions = parse_conditions(item.get("Condition", {}))
+    except ConditionError as error:
+        raise MalformedPolicyError(str(error)) from error
     return _Statement(
-        allows=item["Effect"] == "Allow",
-        principals=_principals(item.get("Principal")),
-        actions=_strings(item["Action"]) if "Action" in item else (),
-        not_actions=_strings(item["NotAction"]) if "NotAction" in item else (),
-        resources=_strings(item.get("Resource")),
-        conditions=_conditions(item.get("Condition", {})),
+        allows=allows,
+        principals=_pattern(item, "Principal", _principals),
+        actions=_pattern(item, "Action", _actions),
+        resources=_pattern(item, "Resource", _resources),
+        conditions=conditions,
     )
+
+
+def _pattern(item: Mapping[str, Any], name: str, parse: Callable[[Any], tuple[str, ...]]) -> _Pattern:
+    if (name in item) == (f"Not{name}" in item):
+        raise MalformedPolicyError(f"a statement has either {name} or Not{name}")
+    inverted = name not in item
+    return _Pattern(parse(item[f"Not{name}" if inverted else name]), inverted)
 
 
 def _principals(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - it comes out of JSON
@@ -174,13 +209,26 @@ def _principals(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - it comes out o
         return ("*",)
     if not isinstance(value, dict) or value.keys() != {"AWS"}:
         raise MalformedPolicyError('Principal is "*" or {"AWS": …}')
-    return _strings(value["AWS"])
+    principals = _strings(value["AWS"])
+    if not all(principal == "*" or is_principal(principal) for principal in principals):
+        raise MalformedPolicyError("Policy contains a statement with one or more invalid principals.")
+    return principals
 
 
-def _is_principal(pattern: str, request: Request) -> bool:
-    # No wildcards inside principals; the account's id and root both stand for everyone in it.
-    account = {request.account, f"arn:aws:iam::{request.account}:root"}
-    return pattern == "*" or pattern in account or pattern == request.principal
+def _actions(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - it comes out of JSON
+    actions = _strings(value)
+    if not all(_ACTION.fullmatch(action) for action in actions):
+        raise MalformedPolicyError("an action is * or a service's prefix, a colon and a name")
+    return actions
+
+
+def _resources(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - it comes out of JSON
+    resources = _strings(value)
+    for resource in resources:
+        complete = resource.startswith("arn:") and resource.count(":") >= _ARN_COLONS
+        if "${" in resource or not (resource == "*" or complete):
+            raise MalformedPolicyError("a resource is * or a complete ARN without policy variables")
+    return resources
 
 
 def _strings(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - it comes out of JSON
@@ -190,71 +238,9 @@ def _strings(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - it comes out of J
     return tuple(values)
 
 
-def _conditions(value: Any) -> tuple[Condition, ...]:  # noqa: ANN401 - it comes out of JSON
-    if not isinstance(value, dict):
-        raise MalformedPolicyError("Condition is an object")
-    conditions: list[Condition] = []
-    for operator, tests in value.items():
-        if not isinstance(tests, dict) or not tests:
-            raise MalformedPolicyError(f"{operator} has no condition keys")
-        for key, expected in tests.items():
-            # JSON booleans are accepted where AWS accepts them, as the strings "true" and "false".
-            expected_strings = "true" if expected is True else "false" if expected is False else expected
-            conditions.append(_condition(operator, key.lower(), _strings(expected_strings)))
-    return tuple(conditions)
-
-
-_TESTS: Final[dict[str, Callable[[str, str], bool]]] = {
-    "StringEquals": lambda found, expected: found == expected,
-    "StringEqualsIgnoreCase": lambda found, expected: found.lower() == expected.lower(),
-    "StringLike": lambda found, expected: _like(expected, found),
-    "ArnEquals": lambda found, expected: _like(expected, found),
-    "ArnLike": lambda found, expected: _like(expected, found),
-    "Bool": lambda found, expected: found.lower() == expected.lower(),
-}
-_NEGATIONS: Final = {
-    "StringNotEquals": "StringEquals",
-    "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
-    "StringNotLike": "StringLike",
-    "ArnNotEquals": "ArnEquals",
-    "ArnNotLike": "ArnLike",
-}
-
-
-def _condition(operator: str, key: str, expected: tuple[str, ...]) -> Condition:
-    if operator == "Null":
-        if any(value.lower() not in ("true", "false") for value in expected):
-            raise MalformedPolicyError("Null takes true or false")
-        wants_absent = {value.lower() == "true" for value in expected}
-        return lambda context: (key not in context) in wants_absent
-
-    quantifier, _, name = operator.rpartition(":")
-    name, if_exists = name.removesuffix("IfExists"), name.endswith("IfExists")
-    test = _TESTS.get(_NEGATIONS.get(name, name))
-    if test is None or quantifier not in ("", "ForAllValues", "ForAnyValue"):
-        raise MalformedPolicyError(f"condition operator {operator} is not supported")
-    negated = name in _NEGATIONS
-
-    def holds(found: str) -> bool:
-        return any(test(found, value) for value in expected) != negated
-
-    def condition(context: Mapping[str, tuple[str, ...]]) -> bool:
-        found = context.get(key)
-        if found is None:
-            # Nothing to compare: a negated operator is content, and so is ForAllValues.
-            if quantifier == "ForAnyValue":
-                return if_exists
-            return if_exists or negated or quantifier == "ForAllValues"
-        if quantifier == "ForAnyValue":
-            return any(holds(value) for value in found)
-        if quantifier == "" and len(found) != 1:
-            return False  # a multivalued key needs a quantifier
-        return all(holds(value) for value in found)
-
-    return condition
-
-
-def _like(pattern: str, text: str) -> bool:
-    """`*` stands for any characters, `?` for one."""
-    parts = (".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
-    return re.fullmatch("".join(parts), text, re.DOTALL) is not None
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Json's own way is to keep the last of equal names, which would drop conditions silently."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name appears twice")
+    return result

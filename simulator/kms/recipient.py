@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -13,19 +13,51 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from attestation.errors import AttestationError
 from attestation.policy import TrustPolicy
-from attestation.verify import VerifiedAttestation, verify
+from attestation.verify import verify
 from simulator.kms.errors import ApiError
 from simulator.kms.fields import blob, member, text
 
+MAX_AGE: Final = timedelta(minutes=5)
 _KEY_SIZES: Final = (2048, 3072, 4096)
 _PREFIX: Final = "kms:recipientattestation:"
+# KMS Developer Guide, «Monitoring requests for Nitro enclaves»: PCR0 and these.
+_LOGGED_PCRS: Final = (1, 2, 3, 4, 8)
+
+
+class Attested(Protocol):
+    """What a verified document says (`attestation.VerifiedAttestation` does)."""
+
+    @property
+    def module_id(self) -> str: ...
+
+    @property
+    def pcrs(self) -> Mapping[int, bytes]: ...
+
+    @property
+    def public_key(self) -> bytes | None: ...
+
+
+Verifier = Callable[[bytes, datetime], Attested]
+"""Verify a document at a time (aware). Raises AttestationError."""
+
+
+def strict_verifier(trust: TrustPolicy) -> Verifier:
+    """The whole check list of `attestation`; documents older than five minutes are refused whatever `trust` says."""
+
+    def check(document: bytes, now: datetime) -> Attested:
+        attestation = verify(document, policy=trust, at=now)
+        if now - attestation.issued_at > MAX_AGE:
+            raise AttestationError("too_old", f"older than {MAX_AGE.total_seconds():g} s")
+        return attestation
+
+    return check
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """A verified enclave and its RSA key."""
 
-    attestation: VerifiedAttestation
+    attestation: Attested
     public_key: rsa.RSAPublicKey
 
     @property
@@ -35,8 +67,22 @@ class Recipient:
         keys = {f"{_PREFIX}pcr{index}": (value.hex(),) for index, value in pcrs.items()}
         return {f"{_PREFIX}imagesha384": (pcrs[0].hex(),), **keys}
 
+    @property
+    def trail(self) -> dict[str, str]:
+        """What CloudTrail keeps of it."""
+        pcrs = self.attestation.pcrs
+        return {
+            "attestationDocumentModuleId": self.attestation.module_id,
+            "attestationDocumentEnclaveImageDigest": pcrs[0].hex(),
+            **{
+                f"attestationDocumentEnclavePCR{index}": pcrs[index].hex()
+                for index in _LOGGED_PCRS
+                if index in pcrs
+            },
+        }
 
-def read_recipient(body: Mapping[str, object], policy: TrustPolicy, now: datetime) -> Recipient | None:
+
+def read_recipient(body: Mapping[str, object], check: Verifier, now: datetime) -> Recipient | None:
     """The request's recipient, verified at `now`; None when there is none. Raises ApiError."""
     info = member(body, "Recipient")
     if info is None:
@@ -45,9 +91,11 @@ def read_recipient(body: Mapping[str, object], policy: TrustPolicy, now: datetim
         raise ApiError("ValidationException", "KeyEncryptionAlgorithm must be RSAES_OAEP_SHA_256.")
     document = blob(info, "AttestationDocument", least=1, most=262144)
     try:
-        attestation = verify(document, policy=policy, at=now)
+        attestation = check(document, now)
     except AttestationError as error:
         raise ApiError("ValidationException", f"The attestation document is not valid: {error}") from error
+    if 0 not in attestation.pcrs:
+        raise ApiError("ValidationException", "The attestation document has no PCR0.")
     if attestation.public_key is None:
         raise ApiError("ValidationException", "The attestation document has no public key.")
     try:

@@ -7,34 +7,33 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from cryptography.hazmat.primitives.asymmetric import rsa
 from moto.core.exceptions import JsonRESTError
 from moto.kms.models import Key, KmsBackend
 
-from attestation.policy import TrustPolicy
-from simulator.kms.envelope import Encoding, encode, key_identifier, seal_for_recipient
+from simulator.kms.call import Call
+from simulator.kms.envelope import Encoding
 from simulator.kms.errors import ApiError
-from simulator.kms.faults import Fault
-from simulator.kms.fields import Body, blob, flag, optional_number, optional_text, string_map, text
+from simulator.kms.faults import ERRORS
+from simulator.kms.fields import blob, flag, optional_number, optional_text, text
 from simulator.kms.grants import Grant, grant_condition_keys
-from simulator.kms.policy import KeyPolicy, MalformedPolicyError, Request, Verdict, parse_policy
-from simulator.kms.recipient import Recipient, read_recipient
+from simulator.kms.policy import KeyPolicy, MalformedPolicyError, Verdict, parse_policy
+from simulator.kms.recipient import Verifier, read_recipient
+from simulator.kms.release import release
 from simulator.kms.store import KeyStore
 
 MAX_PLAINTEXT: Final = 4096
 MAX_CIPHERTEXT: Final = 6144
 _BYTES_OF_SPEC: Final = {"AES_256": 32, "AES_128": 16}
-_SEEN_ENCODINGS: Final = (Encoding.CHUNKED, Encoding.PRIMITIVE)
 
 Answer = dict[str, Any]
 
 
 class KmsService:
-    """One account's KMS in one region. `call` is thread-safe. `clock` gives aware datetimes.
+    """One account's KMS in one region. `run` is thread-safe. `check` verifies attestation documents; `clock` gives
+    aware datetimes.
 
     `encoding`: how envelopes are written; None chooses at random between the two that KMS has been seen to use.
     """
@@ -43,17 +42,18 @@ class KmsService:
         self,
         store: KeyStore,
         *,
-        trust: TrustPolicy,
+        check: Verifier,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         encoding: Encoding | None = None,
     ) -> None:
         self._store = store
         self._backend: KmsBackend = store.backend
-        self._trust = trust
+        self._check = check
         self._clock = clock
         self._encoding = encoding
+        self._prefix = f"arn:aws:kms:{self._backend.region_name}:{self._backend.account_id}:key/"
         self._lock = threading.RLock()
-        self._operations: dict[str, Callable[[_Call], Answer]] = {
+        self._operations: dict[str, Callable[[Call], Answer]] = {
             "CreateGrant": self._create_grant,
             "CreateKey": self._create_key,
             "Decrypt": self._decrypt,
@@ -68,17 +68,20 @@ class KmsService:
             "RevokeGrant": self._revoke_grant,
         }
 
-    def call(self, operation: str, body: Body, *, principal: str, fault: Fault | None = None) -> Answer:
-        """Run one operation for `principal` (an ARN); the answer is JSON-ready. Raises ApiError."""
-        run = self._operations.get(operation)
+    def run(self, call: Call) -> Answer:
+        """Carry out the call; the answer is JSON-ready. Raises ApiError."""
+        run = self._operations.get(call.operation)
         if run is None:
-            raise ApiError("UnknownOperationException", f"{operation} is not simulated")
-        recipient = read_recipient(body, self._trust, self._clock())
+            raise ApiError("UnknownOperationException", f"{call.operation} is not simulated")
+        error = ERRORS.get(call.fault) if call.fault else None
+        if error is not None:
+            raise error
+        call.recipient = read_recipient(call.body, self._check, self._clock())
         try:
             with self._lock:
-                return run(_Call(operation, body, principal, recipient, fault))
-        except JsonRESTError as error:  # moto's own refusals carry AWS's names
-            raise ApiError(str(error.error_type), str(error.message)) from error
+                return run(call)
+        except JsonRESTError as refusal:  # moto's own refusals carry AWS's names
+            raise ApiError(str(refusal.error_type), str(refusal.message)) from refusal
 
     def create_key(
         self, policy: str | None, *, description: str = "", claims: Mapping[str, Any] | None = None
@@ -95,7 +98,7 @@ class KmsService:
             self._store.save()
         return key
 
-    def _create_key(self, call: _Call) -> Answer:
+    def _create_key(self, call: Call) -> Answer:
         call.refuse_recipient()
         for name, only in (("KeySpec", "SYMMETRIC_DEFAULT"), ("KeyUsage", "ENCRYPT_DECRYPT")):
             if optional_text(call.body, name) not in (None, only):
@@ -104,11 +107,12 @@ class KmsService:
             raise ApiError("UnsupportedOperationException", "only single-region AWS_KMS keys are simulated")
         policy = optional_text(call.body, "Policy")
         if policy is not None:
-            self._check_lockout(call, policy, "*")
+            self._check_lockout(call, policy, f"{self._prefix}00000000-0000-0000-0000-000000000000", None)
         key = self.create_key(policy, description=optional_text(call.body, "Description") or "")
+        call.key_arn = key.arn
         return {"KeyMetadata": self._metadata(key)}
 
-    def _describe_key(self, call: _Call) -> Answer:
+    def _describe_key(self, call: Call) -> Answer:
         call.refuse_recipient()
         return {"KeyMetadata": self._metadata(self._authorized_key(call, text(call.body, "KeyId")))}
 
@@ -116,23 +120,23 @@ class KmsService:
         found = {name: value for name, value in key.to_dict()["KeyMetadata"].items() if value is not None}
         return {**found, **self._store.claims.get(key.id, {})}
 
-    def _get_key_policy(self, call: _Call) -> Answer:
+    def _get_key_policy(self, call: Call) -> Answer:
         call.refuse_recipient()
         key = self._authorized_key(call, text(call.body, "KeyId"))
         return {"Policy": key.policy, "PolicyName": "default"}
 
-    def _put_key_policy(self, call: _Call) -> Answer:
+    def _put_key_policy(self, call: Call) -> Answer:
         call.refuse_recipient()
         key = self._authorized_key(call, text(call.body, "KeyId"))
         policy = text(call.body, "Policy")
-        self._check_lockout(call, policy, key.arn)
+        self._check_lockout(call, policy, key.arn, key)
         self._backend.put_key_policy(key.id, policy)
         self._store.save()
         return {}
 
-    def _create_grant(self, call: _Call) -> Answer:
+    def _create_grant(self, call: Call) -> Answer:
         call.refuse_recipient()
-        key = self._resolve(text(call.body, "KeyId"))
+        key = self._resolve(call, text(call.body, "KeyId"))
         account = self._backend.account_id
         grant = Grant.from_request(call.body, key_arn=key.arn, account=account, now=self._clock().timestamp())
         self._authorize(call, key, grant=grant)
@@ -144,7 +148,7 @@ class KmsService:
         self._store.save()
         return {"GrantId": grant.id, "GrantToken": grant.token}
 
-    def _list_grants(self, call: _Call) -> Answer:
+    def _list_grants(self, call: Call) -> Answer:
         call.refuse_recipient()
         key = self._authorized_key(call, text(call.body, "KeyId"))
         wanted = {
@@ -162,7 +166,7 @@ class KmsService:
         more = {"NextMarker": rest[0].id} if rest else {}
         return {"Grants": [grant.entry() for grant in page], "Truncated": bool(rest), **more}
 
-    def _revoke_grant(self, call: _Call) -> Answer:
+    def _revoke_grant(self, call: Call) -> Answer:
         call.refuse_recipient()
         key = self._authorized_key(call, text(call.body, "KeyId"))
         if self._store.grants.get(key.id, {}).pop(text(call.body, "GrantId"), None) is None:
@@ -170,9 +174,10 @@ class KmsService:
         self._store.save()
         return {}
 
-    def _retire_grant(self, call: _Call) -> Answer:
+    def _retire_grant(self, call: Call) -> Answer:
         call.refuse_recipient()
-        key, grant = self._grant_to_retire(call.body)
+        key, grant = self._grant_to_retire(call)
+        call.key_arn, call.grant_id = key.arn, grant.id
         if not grant.may_be_retired_by(call.principal):
             self._authorize(call, key)
         call.stop_dry_run()
@@ -180,11 +185,11 @@ class KmsService:
         self._store.save()
         return {}
 
-    def _grant_to_retire(self, body: Body) -> tuple[Key, Grant]:
-        token = optional_text(body, "GrantToken")
+    def _grant_to_retire(self, call: Call) -> tuple[Key, Grant]:
+        token = optional_text(call.body, "GrantToken")
         if token is None:
-            key = self._resolve(text(body, "KeyId"))
-            grant = self._store.grants.get(key.id, {}).get(text(body, "GrantId"))
+            key = self._resolve(call, text(call.body, "KeyId"))
+            grant = self._store.grants.get(key.id, {}).get(text(call.body, "GrantId"))
             if grant is None:
                 raise ApiError("NotFoundException", "Grant ID is not found")
             return key, grant
@@ -194,28 +199,29 @@ class KmsService:
                     return self._backend.keys[key_id], grant
         raise ApiError("InvalidGrantTokenException", "Grant token is not valid")
 
-    def _encrypt(self, call: _Call) -> Answer:
+    def _encrypt(self, call: Call) -> Answer:
         call.refuse_recipient()
         key = self._authorized_key(call, text(call.body, "KeyId"))
         plaintext = blob(call.body, "Plaintext", least=1, most=MAX_PLAINTEXT)
         ciphertext, arn = self._backend.encrypt(key.id, plaintext, _bound(call.context))
         return {"CiphertextBlob": _b64(ciphertext), "KeyId": arn, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
 
-    def _decrypt(self, call: _Call) -> Answer:
+    def _decrypt(self, call: Call) -> Answer:
         ciphertext = blob(call.body, "CiphertextBlob", least=1, most=MAX_CIPHERTEXT)
         named = optional_text(call.body, "KeyId")
         key = self._key_of(ciphertext)
-        if named is not None and self._resolve(named).id != key.id:
+        if named is not None and self._resolve(call, named).id != key.id:
             raise ApiError("IncorrectKeyException", "The key ID in the request does not identify the key.")
+        call.key_arn = key.arn
         self._authorize(call, key)
         plaintext, arn = self._backend.decrypt(ciphertext, _bound(call.context), key.id)
         return {
             "KeyId": call.reported_key_id(arn),
             "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
-            **self._release(call, plaintext),
+            **release(plaintext, call, self._encoding),
         }
 
-    def _generate_data_key(self, call: _Call) -> Answer:
+    def _generate_data_key(self, call: Call) -> Answer:
         key = self._authorized_key(call, text(call.body, "KeyId"))
         spec = optional_text(call.body, "KeySpec")
         number = optional_number(call.body, "NumberOfBytes", least=1, most=1024)
@@ -228,36 +234,24 @@ class KmsService:
         return {
             "CiphertextBlob": _b64(ciphertext),
             "KeyId": call.reported_key_id(arn),
-            **self._release(call, plaintext),
+            **release(plaintext, call, self._encoding),
         }
 
-    def _generate_random(self, call: _Call) -> Answer:
+    def _generate_random(self, call: Call) -> Answer:
         number = optional_number(call.body, "NumberOfBytes", least=1, most=1024)
         if number is None:
             raise ApiError("ValidationException", "NumberOfBytes is required")
-        return self._release(call, secrets.token_bytes(number))
+        return release(secrets.token_bytes(number), call, self._encoding)
 
-    def _release(self, call: _Call, plaintext: bytes) -> Answer:
-        """The plaintext itself, or, for a recipient, only an envelope that it alone can open."""
-        if call.recipient is None:
-            return {"Plaintext": _b64(plaintext)}
-        encoding = self._encoding or secrets.choice(_SEEN_ENCODINGS)
-        answer = {"Plaintext": _b64(plaintext) if call.fault is Fault.PLAINTEXT else ""}
-        if call.fault is not Fault.NO_ENVELOPE:
-            envelope = _envelope(plaintext, call.recipient.public_key, encoding, call.fault)
-            answer["CiphertextForRecipient"] = _b64(envelope)
-        return answer
-
-    def _authorized_key(self, call: _Call, key_id: str) -> Key:
-        key = self._resolve(key_id)
+    def _authorized_key(self, call: Call, key_id: str) -> Key:
+        key = self._resolve(call, key_id)
         self._authorize(call, key)
         return key
 
-    def _authorize(self, call: _Call, key: Key, *, grant: Grant | None = None) -> None:
+    def _authorize(self, call: Call, key: Key, *, grant: Grant | None = None) -> None:
         """The key policy allows it, or does not deny it while a grant allows it. `grant`: the one to be created."""
-        request = call.request(key.arn, self._backend.account_id)
-        if grant is not None:
-            request = replace(request, context={**request.context, **grant_condition_keys(grant)})
+        more = grant_condition_keys(grant) if grant is not None else None
+        request = call.request(key.arn, key=key, more=more)
         verdict = parse_policy(key.policy).judge(request)
         granted = any(
             held.allows(call.operation, call.principal, call.context)
@@ -280,23 +274,23 @@ class KmsService:
             raise ApiError("DisabledException", f"{key.arn} is disabled.")
         call.stop_dry_run()
 
-    def _check_lockout(self, call: _Call, policy: str, arn: str) -> None:
+    def _check_lockout(self, call: Call, policy: str, arn: str, key: Key | None) -> None:
         parsed = _checked_policy(policy)
-        change = _Call("PutKeyPolicy", {}, call.principal, None, None)
         if flag(call.body, "BypassPolicyLockoutSafetyCheck"):
             return
-        if parsed.judge(change.request(arn, self._backend.account_id)) is not Verdict.ALLOW:
+        later = Call("PutKeyPolicy", {}, principal=call.principal)
+        if parsed.judge(later.request(arn, key=key)) is not Verdict.ALLOW:
             raise ApiError(
                 "MalformedPolicyDocumentException",
                 "The new key policy will not allow you to update the key policy in the future.",
             )
 
-    def _resolve(self, key_id: str) -> Key:
+    def _resolve(self, call: Call, key_id: str) -> Key:
         """A key by id or ARN (of this account and region)."""
-        prefix = f"arn:aws:kms:{self._backend.region_name}:{self._backend.account_id}:key/"
-        key = self._backend.keys.get(key_id.removeprefix(prefix))
+        key = self._backend.keys.get(key_id.removeprefix(self._prefix))
         if key is None:
             raise ApiError("NotFoundException", f"Key '{key_id}' does not exist")
+        call.key_arn = key.arn
         return key
 
     def _key_of(self, ciphertext: bytes) -> Key:
@@ -305,79 +299,6 @@ class KmsService:
         if key is None:
             raise ApiError("InvalidCiphertextException", "")
         return key
-
-
-class _Call:
-    """One request, as far as it is understood."""
-
-    def __init__(
-        self, operation: str, body: Body, principal: str, recipient: Recipient | None, fault: Fault | None
-    ) -> None:
-        self.operation = operation
-        self.body = body
-        self.principal = principal
-        self.recipient = recipient
-        self.fault = fault
-        self.context = string_map(body, "EncryptionContext")
-
-    def refuse_recipient(self) -> None:
-        """Only some operations have the parameter; a caller who sends it elsewhere relies on what is not there."""
-        if self.recipient is not None:
-            raise ApiError("ValidationException", f"{self.operation} has no Recipient parameter")
-
-    def stop_dry_run(self) -> None:
-        """To be called when the caller may, and before anything is done."""
-        if flag(self.body, "DryRun"):
-            raise ApiError(
-                "DryRunOperationException", "The request would have succeeded, but the DryRun option is set."
-            )
-
-    def reported_key_id(self, arn: str) -> str:
-        """The ARN for the answer, or another one when the fault asks for that."""
-        if self.fault is Fault.OTHER_KEY_ID:
-            return f"{arn.rpartition('/')[0]}/00000000-0000-0000-0000-000000000000"
-        return arn
-
-    def request(self, resource: str, account: str) -> Request:
-        context: dict[str, tuple[str, ...]] = {
-            "kms:calleraccount": (account,),
-            "aws:principalaccount": (account,),
-            "aws:principalarn": (self.principal,),
-        }
-        if self.context:
-            context["kms:encryptioncontextkeys"] = tuple(sorted(self.context))
-        for name, value in self.context.items():
-            context[f"kms:encryptioncontext:{name.lower()}"] = (value,)
-        if self.recipient is not None:
-            context.update(self.recipient.condition_keys)
-        return Request(
-            action=f"kms:{self.operation}",
-            principal=self.principal,
-            account=account,
-            resource=resource,
-            context=context,
-        )
-
-
-def _envelope(
-    plaintext: bytes, recipient: rsa.RSAPublicKey, encoding: Encoding, fault: Fault | None
-) -> bytes:
-    if fault is Fault.SUBSTITUTED_KEY:
-        plaintext = secrets.token_bytes(len(plaintext))
-    if fault is Fault.SHORT_KEY:
-        plaintext = plaintext[:16]
-    if fault in (Fault.FORGED_ENVELOPE, Fault.FOREIGN_ENVELOPE):
-        stranger = rsa.generate_private_key(65537, recipient.key_size).public_key()
-        if fault is Fault.FOREIGN_ENVELOPE:
-            return seal_for_recipient(plaintext, stranger, encoding)
-        return encode(
-            recipient=key_identifier(recipient),
-            encrypted_key=secrets.token_bytes(1).rjust(recipient.key_size // 8, b"\0"),
-            iv=secrets.token_bytes(16),
-            ciphertext=secrets.token_bytes(48),
-            encoding=encoding,
-        )
-    return seal_for_recipient(plaintext, recipient, encoding)
 
 
 def _checked_policy(policy: str) -> KeyPolicy:

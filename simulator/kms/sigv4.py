@@ -36,11 +36,10 @@ def authenticate(
     body: bytes,
     *,
     region: str,
-    account: str,
     credentials: Mapping[str, Credential] | None,
     now: datetime,
 ) -> str:
-    """The caller's ARN. `headers` have lower-case names. With `credentials` None every access key passes unchecked.
+    """The caller's access key id. `headers` have lower-case names. With `credentials` None every access key passes unchecked.
 
     Raises ApiError, as AWS does for requests that it cannot attribute.
     """
@@ -66,7 +65,7 @@ def authenticate(
         expected = _signature(credential.secret_access_key, headers, names, body, scope=scope)
         if not hmac.compare_digest(expected, signature):
             raise ApiError("InvalidSignatureException", "The request signature does not match.")
-    return f"arn:aws:iam::{account}:user/{access_key}"
+    return access_key
 
 
 def _check_date(stamp: str, now: datetime) -> None:

@@ -7,7 +7,7 @@ import pytest
 from cosigner import EnclaveRefused
 from enclave.vault import ShareHeader, StoredShare
 from protocol.envelope import cbor
-from protocol.envelope.errors import Culprit
+from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.messages import Found
 from tests.support.world import OTHER_ENVIRONMENT, Host, client, run, solana_message
 from threshold import SealingKey, ThresholdError
@@ -197,8 +197,10 @@ def test_a_data_key_record_of_another_environment_is_refused(tmp_path):
         with pytest.raises(Exception) as refused:
             await host.start_enclave()
         assert refused.value.code == "wrapped_key_rejected"
-        assert host.enclave.boot.phase == "awaiting_keys"
-        assert not host.enclave.environments.any_in_service
+        with pytest.raises(CosignerError) as unserved:
+            host.enclave.environments.vault("sandbox")
+        assert unserved.value.code == "environment_unavailable"
+        host.enclave.environments.vault("live")  # whose record was left alone
 
     run(scenario)
 

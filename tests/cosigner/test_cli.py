@@ -168,8 +168,11 @@ def test_attest_reports_what_was_verified(shell: Shell) -> None:
     assert (ran.code, ran.err) == (0, "")
     config = json.loads(shell.config.read_text())
     found = ran.json
-    assert set(found) == {"verified", "module_id", "pcrs", "root_sha256", "age_s"}
+    assert set(found) == {"verified", "module_id", "pcrs", "root_sha256", "age_s", "key_policy"}
     assert found["verified"] is True
+    assert (
+        found["key_policy"] == "editable"
+    )  # the mock operator may change it, and the configuration accepts that
     assert found["root_sha256"] in config["trust"]["roots"]
     for index, allowed in config["trust"]["pcrs"].items():
         assert found["pcrs"][index] in allowed

@@ -144,6 +144,8 @@ def with_value(value: Any, *path: str) -> Callable[[dict[str, Any]], None]:
         (with_value(["01" * 48], "trust", "pcrs", "32"), "pcrs"),
         (with_value(["01" * 48], "trust", "pcrs", "00"), "pcrs"),
         (with_value(["01" * 48], "trust", "pcrs", "-1"), "pcrs"),
+        (with_value("yes", "trust", "accept_editable_key_policy"), "accept_editable_key_policy"),
+        (with_value(1, "trust", "accept_editable_key_policy"), "accept_editable_key_policy"),
         (with_value(0, "trust", "max_age_s"), "max_age_s"),
         (with_value(3601, "trust", "max_age_s"), "max_age_s"),
         (with_value("300", "trust", "max_age_s"), "max_age_s"),

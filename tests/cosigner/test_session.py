@@ -12,6 +12,7 @@ from cosigner.client import AsyncClient
 from cosigner.errors import AttestationRefused, CosignerError, EnclaveRefused, HostError, ProtocolError
 from cosigner.session import Session, SessionKeeper, attest
 from enclave import server as enclave_server
+from enclave.environments import Environments
 from protocol.binding import AttestedKeys
 from protocol.channel import ChannelKey
 from protocol.envelope.errors import Culprit, Reaction
@@ -68,7 +69,12 @@ def refused(
     rule = attested_by(world, change)
     error = failing(world, rule, **policy)
     assert isinstance(error, AttestationRefused)
-    assert (error.culprit, error.reaction) == (Culprit.ENCLAVE, Reaction.ABORT)
+    # Only an enclave that is not far enough yet may become acceptable by waiting.
+    waiting = error.code == "attestation_key_policy_unjudged"
+    assert (error.culprit, error.reaction) == (
+        Culprit.ENCLAVE,
+        Reaction.RETRY if waiting else Reaction.ABORT,
+    )
     assert world.seen.hellos == [], "nothing may be sent to an enclave that is not attested"
     return error
 
@@ -179,6 +185,39 @@ def test_user_data_of_another_form_is_refused(
     monkeypatch.setattr(FakeNsm, "attest", lambda self, _, nonce, key: real(self, user_data, nonce, key))
     error = refused(World())
     assert error.code == "attestation_keys_malformed"
+
+
+def saying(key_policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The enclave's documents say this of its keys' policies."""
+    monkeypatch.setattr(Environments, "key_policy", lambda _: key_policy)
+
+
+def test_an_enclave_that_has_judged_no_key_is_to_be_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    saying("unjudged", monkeypatch)
+    error = refused(World())
+    assert (error.code, error.reaction) == ("attestation_key_policy_unjudged", Reaction.RETRY)
+    assert error.step == "14: key policy"
+
+
+def test_an_enclave_whose_keys_somebody_may_open_is_refused_unless_the_configuration_accepts_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saying("editable", monkeypatch)
+    world = World()
+    error = refused(world)
+    assert (error.code, error.reaction) == ("attestation_key_policy_editable", Reaction.ABORT)
+    assert "accept_editable_key_policy" in error.message
+    world.accept_editable_key_policy = True
+    assert world.run(lambda client: client.attest()).user_data
+
+
+def test_accepting_an_editable_policy_does_not_accept_an_unjudged_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saying("unjudged", monkeypatch)
+    world = World()
+    world.accept_editable_key_policy = True
+    assert refused(world).code == "attestation_key_policy_unjudged"
 
 
 def test_every_refusal_names_its_step() -> None:

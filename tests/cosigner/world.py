@@ -135,6 +135,7 @@ class World:
     """An enclave and its host.
 
     :ivar rule: what the host does with a request; :func:`honest` by default.
+    :ivar accept_editable_key_policy: of the clients' configuration.
     """
 
     def __init__(self, *, measurements: dict[int, bytes] | None = None, clock: Any = None) -> None:
@@ -142,6 +143,7 @@ class World:
         self.storage = MemoryStorage()
         self.seen = Seen()
         self.rule: Rule = honest
+        self.accept_editable_key_policy = False
         self._measurements = measurements or MEASUREMENTS
         self._clock = {} if clock is None else {"clock": clock}
         self._data_key = os.urandom(32)
@@ -215,7 +217,12 @@ class World:
             "roots": frozenset({self.pki.root_sha256}),
             "pcrs": {index: frozenset({value}) for index, value in pcrs.items()},
         }
-        return ClientConfig("http://host.test", ENVIRONMENT, TrustPolicy(**(policy | changes)))
+        return ClientConfig(
+            "http://host.test",
+            ENVIRONMENT,
+            TrustPolicy(**(policy | changes)),
+            accept_editable_key_policy=self.accept_editable_key_policy,
+        )
 
     def client(self, store: ShareStore | None = None, **changes: Any) -> AsyncClient:
         return AsyncClient(self.config(**changes), store, transport=self.transport())

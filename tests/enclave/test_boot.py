@@ -9,6 +9,7 @@ import pytest
 
 from enclave import manifest
 from enclave.boot import LEGAL, Boot, Phase
+from enclave.kms_errors import KmsError
 from enclave.nsm import NsmError
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Reaction
@@ -38,6 +39,17 @@ async def keys_are_released(parsed: manifest.Manifest) -> None:
     return None
 
 
+class Opening:
+    """Stands for the environments: ``open`` does what the test says.
+
+    :ivar served: whether some environment has its key, though others failed.
+    """
+
+    def __init__(self, release=keys_are_released, *, reason: str = "", served: bool = False) -> None:
+        self.open = release
+        self.reason, self.any_in_service = reason, served
+
+
 def fresh() -> FakeNsm:
     return FakeNsm(PKI, measurements=MEASUREMENTS)
 
@@ -50,7 +62,7 @@ def test_every_request_has_its_place_in_the_table():
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
 def test_the_table_is_what_is_enforced(phase, kind):
-    boot = Boot(fresh(), keys_are_released)
+    boot = Boot(fresh(), Opening(keys_are_released))
     boot.phase = phase
     if kind in LEGAL[phase]:
         boot.require_legal(SAMPLES[kind])
@@ -73,7 +85,7 @@ def test_the_manifest_is_measured_into_pcr16_and_every_pcr_locked_before_keys_ar
             order.append([nsm.describe_pcr(index)[0] for index in range(32)])
             order.append(nsm.describe_pcr(16)[1])
 
-        boot = Boot(nsm, release)
+        boot = Boot(nsm, Opening(release))
         await boot.provision(MANIFEST.encode())
         assert boot.phase is Phase.READY
         assert order[0] == [True] * 32
@@ -87,7 +99,7 @@ def test_the_manifest_is_measured_into_pcr16_and_every_pcr_locked_before_keys_ar
 
 def test_a_second_manifest_is_refused_in_every_phase():
     async def scenario():
-        boot = Boot(fresh(), keys_are_released)
+        boot = Boot(fresh(), Opening(keys_are_released))
         await boot.provision(MANIFEST.encode())
         for again in (MANIFEST.encode(), other_manifest()):
             with pytest.raises(CosignerError) as refused:
@@ -106,16 +118,59 @@ def test_keys_that_were_not_released_can_be_asked_for_again_under_the_same_manif
             if answer is not None:
                 raise answer
 
-        boot = Boot(fresh(), release)
+        boot = Boot(fresh(), Opening(release))
         with pytest.raises(CosignerError):
             await boot.provision(MANIFEST.encode())
         assert boot.phase is Phase.AWAITING_KEYS
-        assert "not released" in boot.reason
+        assert "storage_unavailable (" in boot.reason
         with pytest.raises(CosignerError) as refused:
             await boot.provision(other_manifest())
         assert refused.value.code == "manifest_already_measured"
         await boot.provision(MANIFEST.encode())
         assert (boot.phase, boot.reason) == (Phase.READY, "")
+
+    run(scenario)
+
+
+def test_an_enclave_that_serves_some_environments_is_ready_and_may_be_asked_for_the_others():
+    async def scenario():
+        opening = Opening(reason="live has no data key: kms_denied", served=True)
+        answers = [KmsError("kms_denied", "kms", "abort", "words that name a role"), None]
+
+        async def release(parsed: manifest.Manifest) -> None:
+            answer = answers.pop(0)
+            if answer is not None:
+                raise answer
+
+        opening.open = release
+        boot = Boot(fresh(), opening)
+        with pytest.raises(KmsError):
+            await boot.provision(MANIFEST.encode())
+        assert (boot.phase, boot.reason) == (Phase.READY, "live has no data key: kms_denied.")
+        with pytest.raises(CosignerError) as refused:
+            await boot.provision(other_manifest())
+        assert refused.value.code == "manifest_already_measured"
+        assert boot.phase is Phase.READY
+        await boot.provision(MANIFEST.encode())
+        assert (boot.phase, boot.reason) == (Phase.READY, "")
+        with pytest.raises(CosignerError) as refused:
+            await boot.provision(MANIFEST.encode())
+        assert refused.value.code == "manifest_already_measured"
+
+    run(scenario)
+
+
+def test_the_reason_tells_everybody_a_code_and_a_step_but_no_words_of_kms():
+    async def scenario():
+        async def release(parsed: manifest.Manifest) -> None:
+            raise KmsError("kms_tls_failed", "host", "abort", "arn:aws:iam::111122223333:role/secret")
+
+        boot = Boot(fresh(), Opening(release))
+        with pytest.raises(KmsError):
+            await boot.provision(MANIFEST.encode())
+        assert boot.phase is Phase.AWAITING_KEYS
+        assert "kms_tls_failed (check kms.host" in boot.reason
+        assert "secret" not in boot.reason
 
     run(scenario)
 
@@ -150,7 +205,7 @@ def test_a_measurement_that_fails_halts_the_enclave_for_ever(kind):
         async def release(parsed: manifest.Manifest) -> None:
             asked.append(parsed)
 
-        boot = Boot(kind(PKI, measurements=MEASUREMENTS), release)
+        boot = Boot(kind(PKI, measurements=MEASUREMENTS), Opening(release))
         with pytest.raises(CosignerError) as refused:
             await boot.provision(MANIFEST.encode())
         assert (refused.value.code, refused.value.reaction) == ("measurement_failed", Reaction.BURN)
@@ -167,7 +222,7 @@ def test_a_manifest_extended_by_somebody_before_us_halts_the_enclave():
     async def scenario():
         nsm = fresh()
         nsm.extend_pcr(16, b"somebody was here")
-        boot = Boot(nsm, keys_are_released)
+        boot = Boot(nsm, Opening(keys_are_released))
         with pytest.raises(CosignerError):
             await boot.provision(MANIFEST.encode())
         assert boot.phase is Phase.HALTED
@@ -182,7 +237,11 @@ def other_manifest(**changes: object) -> bytes:
 
 
 def with_environment(**changes: object) -> bytes:
-    fields = {"id": "sandbox", "kms_key_arn": MANIFEST.environments[0].kms_key_arn} | changes
+    fields = {
+        "id": "sandbox",
+        "kms_key_arn": MANIFEST.environments[0].kms_key_arn,
+        "key_policy": "pinned",
+    } | changes
     return other_manifest(environments=[manifest.Environment(**fields)])
 
 
@@ -196,6 +255,8 @@ BAD_MANIFESTS = {
     "alias instead of a key": with_environment(kms_key_arn="arn:aws:kms:us-east-1:111122223333:alias/mine"),
     "key of another region": with_environment(kms_key_arn="arn:aws:kms:eu-west-1:111122223333:key/1"),
     "slash in a name": with_environment(id="sand/box"),
+    "no word on the key policy": with_environment(key_policy=""),
+    "unknown word on the key policy": with_environment(key_policy="any"),
     "newline at the end of a name": with_environment(id="sandbox\n"),
     "too large": b"\x81" * (64 * 1024 + 1),
 }
@@ -205,7 +266,7 @@ BAD_MANIFESTS = {
 def test_a_manifest_that_is_not_right_is_refused_before_anything_is_measured(name):
     async def scenario():
         nsm = fresh()
-        boot = Boot(nsm, keys_are_released)
+        boot = Boot(nsm, Opening(keys_are_released))
         with pytest.raises(CosignerError):
             await boot.provision(BAD_MANIFESTS[name])
         assert boot.phase is Phase.AWAITING_MANIFEST

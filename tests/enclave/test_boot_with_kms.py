@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -12,11 +13,10 @@ from botocore.config import Config
 
 from enclave.boot import Boot, Phase
 from enclave.credentials import Credentials
-from enclave.keys import data_key
+from enclave.environments import Environments
 from enclave.kms import AttestedKms, KmsError
 from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
 from enclave.tunnel import Tunnel
-from enclave.vault import Vault
 from protocol.envelope import cbor, frames
 from protocol.envelope.address import Address
 from protocol.envelope.errors import Culprit
@@ -50,7 +50,7 @@ def behave(simulator):
 def manifest_for(simulator, key_arn: str) -> Manifest:
     return Manifest(
         version=1,
-        environments=[Environment(id="sandbox", kms_key_arn=key_arn)],
+        environments=[Environment(id="sandbox", kms_key_arn=key_arn, key_policy="editable")],
         kms=KmsEndpoint(region="us-east-1", host=NAME, port=443, ca_pem=simulator.ca_pem.decode()),
     )
 
@@ -67,13 +67,17 @@ class World:
         self.key_arn = simulator.create_key(editable(key_policy({0: bytes(48)}), simulator.account))
         self.manifest = manifest_for(simulator, self.key_arn)
         self.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(self.manifest.encode())})
-        self.vaults: dict[str, Vault] = {}
 
-    def allow(self, pcrs) -> None:
-        """The operator puts a key policy that pins these PCRs."""
+    def pin(self) -> None:
+        """The manifest wants a policy that nobody may change."""
+        pinned = Environment(id="sandbox", kms_key_arn=self.key_arn, key_policy="pinned")
+        self.manifest = Manifest(version=1, environments=[pinned], kms=self.manifest.kms)
+
+    def operator(self):
+        """A KMS client of the operator."""
         ca_file = self.state / "ca.pem"
         ca_file.write_bytes(self.simulator.ca_pem)
-        operator = boto3.client(
+        return boto3.client(
             "kms",
             region_name=self.simulator.region,
             endpoint_url=self.simulator.url,
@@ -82,15 +86,30 @@ class World:
             aws_secret_access_key="any",
             config=Config(proxies={}),
         )
-        operator.put_key_policy(KeyId=self.key_arn, Policy=editable(key_policy(pcrs), self.simulator.account))
+
+    def allow(self, pcrs, *, also=(), policy=None) -> None:
+        """The operator puts a key policy that pins these PCRs, and lets the operator do something more besides.
+
+        :param policy: what to make of the rendered policy; by default the operator may change it.
+        """
+        finish = policy or (lambda text: editable(text, self.simulator.account))
+        document = json.loads(finish(key_policy(pcrs)))
+        if also:
+            operator = {"AWS": f"arn:aws:iam::{self.simulator.account}:user/{OPERATOR}"}
+            document["Statement"].append(
+                {"Effect": "Allow", "Principal": operator, "Action": list(also), "Resource": "*"}
+            )
+        self.operator().put_key_policy(
+            KeyId=self.key_arn, Policy=json.dumps(document), BypassPolicyLockoutSafetyCheck=True
+        )
 
     def boot(self, *, nsm: FakeNsm | None = None) -> Boot:
         nsm = nsm or FakeNsm(NitroPki.open(self.state), measurements=MEASUREMENTS)
         credentials = Credentials()
         credentials.update(CREDENTIALS)
 
-        async def release(manifest: Manifest) -> None:
-            kms = AttestedKms(
+        async def connect(manifest: Manifest) -> AttestedKms:
+            return AttestedKms(
                 region=manifest.kms.region,
                 host=manifest.kms.host,
                 port=manifest.kms.port,
@@ -100,15 +119,9 @@ class World:
                 nsm=nsm,
                 sleep=lambda seconds: None,
             )
-            for environment in manifest.environments:
-                self.vaults[environment.id] = Vault(
-                    environment=environment.id,
-                    key_arn=environment.kms_key_arn,
-                    sealing_key=await data_key(environment, kms=kms, storage=self.storage),
-                    storage=self.storage,
-                )
 
-        return Boot(nsm, release)
+        self.environments = Environments(nsm, self.storage, connect)
+        return Boot(nsm, self.environments)
 
     async def provision(self, boot: Boot) -> None:
         path = f"{self.directory}/{next(self.numbers)}"
@@ -150,6 +163,80 @@ def test_kms_releases_nothing_to_an_enclave_with_a_wrong_pcr(world, wrong, genes
             await world.provision(boot)
         assert refused.value.code == "kms_denied"
         assert boot.phase is Phase.AWAITING_KEYS
+
+    run(scenario)
+
+
+def test_a_policy_that_lets_anybody_else_in_keeps_the_enclave_from_asking_for_a_data_key(world):
+    """Genesis would otherwise seal shares under a key that somebody can have decrypted."""
+
+    async def scenario():
+        pcrs = {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())}
+        for action in ("kms:Encrypt", "kms:Decrypt", "kms:CreateGrant", "kms:ReEncryptFrom"):
+            world.allow(pcrs, also=[action])
+            boot = world.boot()
+            with pytest.raises(KmsError) as refused:
+                await world.provision(boot)
+            assert refused.value.code == "kms_policy_refused"
+            assert boot.phase is Phase.AWAITING_KEYS
+            assert "sandbox has no data key: kms_policy_refused (" in boot.reason
+        assert world.storage.history == []
+        world.allow(pcrs)
+        await world.provision(boot)
+        assert (boot.phase, boot.reason) == (Phase.READY, "")
+        assert world.environments.key_policy() == "editable"
+
+    run(scenario)
+
+
+def test_the_policy_is_judged_at_every_boot_not_at_genesis_alone(world):
+    async def scenario():
+        await world.provision(world.boot())
+        world.allow(
+            {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())}, also=["kms:Decrypt"]
+        )
+        with pytest.raises(KmsError) as refused:
+            await world.provision(world.boot())
+        assert refused.value.code == "kms_policy_refused"
+
+    run(scenario)
+
+
+def test_a_grant_keeps_the_enclave_from_asking_for_a_data_key(world):
+    """A grant allows what the policy does not show: here, decrypting without any attestation."""
+
+    async def scenario():
+        pcrs = {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())}
+        world.allow(pcrs, also=["kms:CreateGrant"])
+        grant = world.operator().create_grant(
+            KeyId=world.key_arn,
+            GranteePrincipal=f"arn:aws:iam::{world.simulator.account}:user/mallory",
+            Operations=["Decrypt"],
+        )
+        world.allow(pcrs)  # the policy is good again, and the grant stays
+        with pytest.raises(KmsError) as refused:
+            await world.provision(world.boot())
+        assert refused.value.code == "kms_key_has_grants"
+        world.allow(pcrs, also=["kms:RevokeGrant"])
+        world.operator().revoke_grant(KeyId=world.key_arn, GrantId=grant["GrantId"])
+        await world.provision(world.boot())
+
+    run(scenario)
+
+
+def test_a_manifest_that_wants_the_policy_pinned_gets_nothing_under_one_that_can_be_edited(world):
+    async def scenario():
+        world.pin()
+        world.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())})
+        boot = world.boot()
+        with pytest.raises(KmsError) as refused:
+            await world.provision(boot)
+        assert refused.value.code == "kms_policy_editable"
+        world.allow(
+            {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())}, policy=lambda text: text
+        )
+        await world.provision(boot)
+        assert world.environments.key_policy() == "pinned"
 
     run(scenario)
 
@@ -249,7 +336,7 @@ def test_the_ciphertext_of_another_environment_does_not_decrypt(world):
     async def scenario():
         await world.provision(world.boot())
         record = world.storage.records["environments/sandbox/data-key"]
-        other = Environment(id="other", kms_key_arn=world.key_arn)
+        other = Environment(id="other", kms_key_arn=world.key_arn, key_policy="editable")
         world.manifest = Manifest(version=1, environments=[other], kms=world.manifest.kms)
         world.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())})
         forged = record[1].replace(b"gsandbox", b"eother")

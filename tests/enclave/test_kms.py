@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enclave import kms as kms_module
+from enclave.key_policy import Measurement, Verdict
 from enclave.kms import ATTEMPTS, AttestedKms, KmsError
 from enclave.nsm import Nsm, NsmError
 from simulator.kms import Credential, Fault, KmsSimulator, key_policy
@@ -113,7 +114,7 @@ def refused(call: Any, *arguments: Any) -> KmsError:
 
 def documented() -> set[tuple[str, ...]]:
     rows = re.findall(r"\| `(kms_\w+)` \| (\w+) \| (\w+) \|", inspect.getdoc(KmsError) or "")
-    assert len(rows) == 16
+    assert len(rows) == 21
     return set(rows)
 
 
@@ -149,11 +150,18 @@ def test_every_request_carries_a_recipient_with_a_key_of_its_own(
 
 def test_no_unattested_call_exists() -> None:
     public = {name for name in vars(AttestedKms) if not name.startswith("_")}
-    assert public == {"generate_data_key", "decrypt_data_key"}
+    assert public == {"judge_key", "generate_data_key", "decrypt_data_key"}
     source = inspect.getsource(kms_module)
     # boto3's operations are named where they are handed to the one function that adds `Recipient`, nowhere else.
     assert len(re.findall(r"self\._client\.\w+", source)) == 2
     assert len(re.findall(r"self\._attested\(\s+self\._client\.\w+,", source)) == 2
+    # The only others are three that return nothing secret, and those take no `Recipient`.
+    assert kms_module._METHODS == {
+        "DescribeKey": "describe_key",
+        "GetKeyPolicy": "get_key_policy",
+        "ListGrants": "list_grants",
+    }
+    assert source.count("getattr(") == source.count("getattr(self._client, _METHODS[action])") == 1
     assert source.count("operation(") == 1
     assert "_call(operation, Recipient=" in source
 
@@ -590,3 +598,181 @@ def test_no_connection_outlives_its_call(simulator: Scripted, nsm: FakeNsm, arn:
     kms.generate_data_key(arn, CONTEXT)
     assert len(tunnels) == 2
     assert all(tunnel.fileno() == -1 for tunnel in tunnels)
+
+
+# --- judging a key ---------------------------------------------------------------------------------------------------
+
+MANIFEST_PCR = b"\x10" * 48
+OURS = Measurement(image=PCRS[0], manifest=MANIFEST_PCR)
+PINNED = key_policy({**PCRS, 16: MANIFEST_PCR})
+
+
+def judge(kms: AttestedKms, arn: str, *, accept_editable: bool = False) -> Verdict:
+    return kms.judge_key(arn, ours=OURS, accept_editable=accept_editable)
+
+
+def judge_refused(kms: AttestedKms, arn: str, **options: bool) -> KmsError:
+    return refused(lambda: judge(kms, arn, **options))
+
+
+def targets(simulator: Scripted) -> list[str]:
+    """Which operations were called, told apart by their members."""
+    names = {frozenset({"KeyId"}): "look", frozenset({"KeyId", "PolicyName"}): "policy"}
+    return [names.get(frozenset(request), "other") for request in simulator.requests]
+
+
+def test_a_key_is_judged_by_its_metadata_policy_and_grants_in_that_order(
+    simulator: Scripted, nsm: FakeNsm
+) -> None:
+    """Grants last: under a policy that lets nobody grant, none can have come since the policy was read."""
+    arn = simulator.create_key(PINNED)
+    assert judge(enclave(simulator, nsm), arn) is Verdict.PINNED
+    assert targets(simulator) == ["look", "policy", "look"]
+    assert simulator.requests[1] == {"KeyId": arn, "PolicyName": "default"}
+    assert all("Recipient" not in request for request in simulator.requests)
+
+
+def test_a_policy_for_another_release_is_refused_over_the_wire(simulator: Scripted, nsm: FakeNsm) -> None:
+    arn = simulator.create_key(key_policy({**PCRS, 16: b"\x11" * 48}))
+    assert judge_refused(enclave(simulator, nsm), arn).code == "kms_policy_refused"
+    assert judge(enclave(simulator, nsm), arn, accept_editable=True) is Verdict.EDITABLE
+
+
+CLAIMS: list[tuple[dict[str, Any], str]] = [
+    ({"MultiRegion": True}, "kms_key_metadata_refused"),
+    ({"Origin": "EXTERNAL"}, "kms_key_metadata_refused"),
+    ({"KeyManager": "AWS"}, "kms_key_metadata_refused"),
+    ({"KeyUsage": "SIGN_VERIFY"}, "kms_key_metadata_refused"),
+    ({"KeySpec": "RSA_2048"}, "kms_key_metadata_refused"),
+    ({"CustomKeyStoreId": "cks-1234"}, "kms_key_metadata_refused"),
+    ({"Arn": "arn:aws:kms:us-east-1:111122223333:key/other"}, "kms_key_mismatch"),
+    ({"KeyState": "PendingDeletion", "Enabled": False}, "kms_key_unusable"),
+]
+
+
+@pytest.mark.parametrize(("claims", "code"), CLAIMS, ids=str)
+def test_a_key_of_another_kind_is_refused_before_its_policy_is_read(
+    simulator: Scripted, nsm: FakeNsm, claims: dict[str, Any], code: str
+) -> None:
+    arn = simulator.create_key(PINNED, claims=claims)
+    assert judge_refused(enclave(simulator, nsm), arn).code == code
+    assert targets(simulator) == ["look"]
+
+
+def test_a_role_that_may_not_look_is_refused(simulator: Scripted, nsm: FakeNsm) -> None:
+    for action in ("kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListGrants"):
+        policy = json.loads(PINNED)
+        policy["Statement"][1]["Action"].remove(action)
+        arn = simulator.create_key(json.dumps(policy))
+        error = judge_refused(enclave(simulator, nsm), arn)
+        assert (error.code, error.reaction) == ("kms_policy_unreadable", "abort")
+        assert action.removeprefix("kms:") in error.message
+
+
+def test_looking_is_repeated_like_every_call(simulator: Scripted, nsm: FakeNsm) -> None:
+    arn = simulator.create_key(PINNED)
+    waits: list[float] = []
+    for fault in (Fault.THROTTLE, Fault.INTERNAL, Fault.DROP):
+        simulator.faults.inject(fault)
+    assert judge(enclave(simulator, nsm, sleep=waits.append), arn) is Verdict.PINNED
+    assert len(waits) == 3
+    simulator.faults.inject(Fault.THROTTLE, times=100)
+    simulator.requests.clear()
+    assert judge_refused(enclave(simulator, nsm), arn).code == "kms_throttled"
+    assert len(simulator.requests) == ATTEMPTS
+
+
+class Answering(Scripted):
+    """Answers each operation of the judgement from a table instead."""
+
+    table: Mapping[str, object]
+
+    def _answer(self, headers: Mapping[str, str], body: bytes) -> _Response | None:
+        operation = next(value for name, value in headers.items() if name.lower() == "x-amz-target")
+        name = operation.rpartition(".")[2]
+        self.requests.append({"operation": name, **json.loads(body)})
+        answer = self.table[name]
+        found = answer(json.loads(body)) if callable(answer) else answer
+        return _Response(200, json.dumps(found).encode())
+
+
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
+    with Answering(tmp_path_factory.mktemp("answering")) as running:
+        yield running
+
+
+ARN = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+GOOD_METADATA = {
+    "AWSAccountId": "111122223333",
+    "KeyId": "1234abcd-12ab-34cd-56ef-1234567890ab",
+    "Arn": ARN,
+    "Enabled": True,
+    "KeyUsage": "ENCRYPT_DECRYPT",
+    "KeyState": "Enabled",
+    "Origin": "AWS_KMS",
+    "KeyManager": "CUSTOMER",
+    "KeySpec": "SYMMETRIC_DEFAULT",
+    "MultiRegion": False,
+}
+GOOD_ANSWERS: Mapping[str, object] = {
+    "DescribeKey": {"KeyMetadata": GOOD_METADATA},
+    "GetKeyPolicy": {"Policy": PINNED, "PolicyName": "default"},
+    "ListGrants": {"Grants": [], "Truncated": False},
+}
+
+
+def more(request: dict[str, Any]) -> dict[str, Any]:
+    """Empty pages without end."""
+    return {"Grants": [], "Truncated": True, "NextMarker": request.get("Marker", "") + "x"}
+
+
+def late(request: dict[str, Any]) -> dict[str, Any]:
+    """A grant on the third page."""
+    if request.get("Marker") != "xx":
+        return more(request)
+    return {"Grants": [{"GrantId": "1", "Operations": ["Decrypt"]}], "Truncated": False}
+
+
+NONSENSE: list[tuple[str, object, str]] = [
+    ("DescribeKey", {}, "kms_answer_malformed"),
+    ("DescribeKey", {"KeyMetadata": []}, "kms_answer_malformed"),
+    ("DescribeKey", {"KeyMetadata": "x"}, "kms_answer_malformed"),
+    ("DescribeKey", {"KeyMetadata": {}}, "kms_key_mismatch"),
+    ("DescribeKey", {"KeyMetadata": {**GOOD_METADATA, "MultiRegion": "false"}}, "kms_key_metadata_refused"),
+    ("GetKeyPolicy", {}, "kms_answer_malformed"),
+    ("GetKeyPolicy", {"Policy": None}, "kms_answer_malformed"),
+    ("GetKeyPolicy", {"Policy": {"Version": "2012-10-17"}}, "kms_answer_malformed"),
+    ("GetKeyPolicy", {"Policy": ""}, "kms_policy_refused"),
+    ("GetKeyPolicy", {"Policy": "[" * 2_000}, "kms_policy_refused"),
+    ("GetKeyPolicy", {"Policy": "[" * 20_000}, "kms_answer_malformed"),
+    ("GetKeyPolicy", {"Policy": "\ud800"}, "kms_policy_refused"),
+    ("ListGrants", {}, "kms_answer_malformed"),
+    ("ListGrants", {"Grants": "none"}, "kms_answer_malformed"),
+    ("ListGrants", {"Grants": [], "Truncated": "no"}, "kms_answer_malformed"),
+    ("ListGrants", {"Grants": [], "Truncated": True}, "kms_answer_malformed"),
+    ("ListGrants", {"Grants": [], "Truncated": True, "NextMarker": ""}, "kms_answer_malformed"),
+    ("ListGrants", {"Grants": [{}], "Truncated": True}, "kms_key_has_grants"),
+    ("ListGrants", more, "kms_answer_malformed"),
+    ("ListGrants", late, "kms_key_has_grants"),
+]
+
+
+@pytest.mark.parametrize(("operation", "answer", "code"), NONSENSE, ids=lambda value: str(value)[:40])
+def test_nonsense_about_a_key_is_refused(
+    answering: Answering, nsm: FakeNsm, operation: str, answer: object, code: str
+) -> None:
+    answering.table = GOOD_ANSWERS
+    assert judge(enclave(answering, nsm), ARN) is Verdict.PINNED
+    answering.table = {**GOOD_ANSWERS, operation: answer}
+    answering.requests.clear()
+    assert judge_refused(enclave(answering, nsm), ARN).code == code
+    assert len(answering.requests) <= 10
+
+
+def test_words_that_are_no_text_travel_as_a_question_mark(simulator: Scripted, nsm: FakeNsm) -> None:
+    """JSON can hold half of a surrogate pair; a fault with it could not be encoded."""
+    simulator.script = (400, b'{"__type": "ValidationException", "message": "\\ud800"}')
+    error = judge_refused(enclave(simulator, nsm), ARN)
+    assert error.message.encode()
+    assert "?" in error.message

@@ -45,6 +45,7 @@ class FakeEnclave:
 
     :param on_request: sees every frame first; a true answer means that it has dealt with it.
     :param provision_faults: what the first attempts to provision are answered with.
+    :param serves_some: it is ready for some of its environments all the same.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class FakeEnclave:
         provision_faults: list[Fault] | None = None,
         phase: str = "awaiting_manifest",
         journal: Path | None = None,
+        serves_some: bool = False,
     ) -> None:
-        self.phase = phase
+        self.phase, self.reason = phase, ""
+        self.serves_some = serves_some
         self.on_request = on_request
         self.provision_faults = list(provision_faults or [])
         self.provisions: list[Provision] = []
@@ -106,7 +109,9 @@ class FakeEnclave:
         match frame.body:
             case Status():
                 self.looks += 1
-                return StatusReply(phase=self.phase, reason="", sessions=3, counters={"signatures": 7})
+                return StatusReply(
+                    phase=self.phase, reason=self.reason, sessions=3, counters={"signatures": 7}
+                )
             case Provision():
                 return self._provision(frame.body)
             case UpdateCredentials(credentials=credentials):
@@ -129,9 +134,10 @@ class FakeEnclave:
         self.provisions.append(request)
         self.note(f"provision {request.credentials.access_key_id}")
         if self.provision_faults:
-            self.phase = "awaiting_keys"
+            self.phase = "ready" if self.serves_some else "awaiting_keys"
+            self.reason = "live has no data key: kms_denied (see to it)." if self.serves_some else ""
             return self.provision_faults.pop(0)
-        self.phase = "ready"
+        self.phase, self.reason = "ready", ""
         return Done()
 
 

@@ -341,6 +341,30 @@ def test_an_enclave_that_says_done_but_never_becomes_ready_is_not_hammered() -> 
         assert len(times) < 8
 
 
+def test_an_enclave_that_lacks_some_environments_serves_is_shown_and_is_asked_for_the_rest() -> None:
+    refusals = [fault("kms_denied", Culprit.KMS, "retry")] * 3
+    fake = FakeEnclave(provision_faults=refusals, serves_some=True)
+    with running_host(fake, timing={**FAST, "backoff": 0.1, "backoff_max": 60}) as rig:
+        shown = rig.readiness()
+        assert (shown["ready"], shown["phase"]) == (True, "ready")
+        wait_until(lambda: len(fake.provisions) == 4)
+        wait_until(lambda: rig.readiness()["reason"] == "")
+        delays = [line["seconds"] for line in rig.events("provisioning_failed")]
+        assert delays == [0.1, 0.2, 0.4]  # it backs off as if it had none
+        states = [line["state"] for line in rig.events("supervisor_state")]
+        assert states.count("ready") == 1  # and never says that it is not ready any more
+        connections = fake.connections
+        assert connections == 1
+
+
+def test_the_reason_why_environments_are_missing_is_shown_while_the_host_is_ready() -> None:
+    refusals = [fault("kms_denied", Culprit.KMS, "abort")] * 1000
+    fake = FakeEnclave(provision_faults=refusals, serves_some=True)
+    with running_host(fake, timing={**FAST, "backoff_max": 60}) as rig:
+        assert rig.readiness()["reason"] == "live has no data key: kms_denied (see to it)."
+        assert len(fake.provisions) == 1
+
+
 def test_a_halted_enclave_is_left_and_its_reason_is_shown() -> None:
     async def halted(fake: FakeEnclave, frame: LinkRequestFrame, writer: asyncio.StreamWriter) -> bool:
         reply = StatusReply(phase="halted", reason="Measuring the manifest failed.", sessions=0, counters={})

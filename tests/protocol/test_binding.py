@@ -2,13 +2,15 @@
 
 import hashlib
 import itertools
+import re
 import typing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.binding import MAX_USER_DATA, AttestedKeys, dkg_context
+from protocol.binding import MAX_USER_DATA, AttestedKeys, KeyPolicy, dkg_context
 from protocol.chains import CHAINS, ECDSA_SUITE, chain_for, default_network
 from protocol.channel import ChannelKey, channel_key_hash
 from protocol.envelope.errors import Culprit, ProtocolError
@@ -16,13 +18,21 @@ from tests.protocol.deterministic import encode
 from threshold import Suite
 from threshold.payload import bitcoin_address
 
+FIELDS: dict[str, object] = {"version": 1, "channel_key": bytes(32), "key_policy": "pinned"}
+
 # --- user_data -----------------------------------------------------------------------------------------------------------------
 
 
-def test_attested_keys_come_back_and_have_one_encoding() -> None:
+@pytest.mark.parametrize("key_policy", ["unjudged", "pinned", "editable"])
+def test_attested_keys_come_back_and_have_one_encoding(key_policy: KeyPolicy) -> None:
     key = ChannelKey()
-    keys = AttestedKeys(version=1, channel_key=key.hash)
-    assert keys.encode() == encode({"version": 1, "channel_key": hashlib.sha256(key.public_bytes).digest()})
+    keys = AttestedKeys(version=1, channel_key=key.hash, key_policy=key_policy)
+    expected = {
+        "version": 1,
+        "channel_key": hashlib.sha256(key.public_bytes).digest(),
+        "key_policy": key_policy,
+    }
+    assert keys.encode() == encode(expected)
     assert AttestedKeys.decode(keys.encode()) == keys
     assert keys.channel_key == channel_key_hash(key.public_bytes)
     assert len(keys.encode()) <= MAX_USER_DATA
@@ -34,12 +44,17 @@ def test_attested_keys_come_back_and_have_one_encoding() -> None:
         b"",
         b"\x00",
         bytes(32),
-        encode({"version": 2, "channel_key": bytes(32)}),
-        encode({"version": 1, "channel_key": bytes(31)}),
-        encode({"version": 1, "channel_key": "0" * 32}),
-        encode({"version": 1}),
-        encode({"version": 1, "channel_key": bytes(32), "more": 1}),
-        encode({"version": 1, "channel_key": bytes(32)}) + b"\x00",
+        encode({**FIELDS, "version": 2}),
+        encode({**FIELDS, "channel_key": bytes(31)}),
+        encode({**FIELDS, "channel_key": "0" * 32}),
+        encode({**FIELDS, "key_policy": "open"}),
+        encode({**FIELDS, "key_policy": ""}),
+        encode({**FIELDS, "key_policy": None}),
+        encode({**FIELDS, "key_policy": "Pinned"}),
+        encode({name: value for name, value in FIELDS.items() if name != "key_policy"}),
+        encode({name: value for name, value in FIELDS.items() if name != "channel_key"}),
+        encode({**FIELDS, "more": 1}),
+        encode(FIELDS) + b"\x00",
     ],
 )
 def test_user_data_of_another_form_is_refused_and_blamed_on_the_enclave(user_data: bytes) -> None:
@@ -52,6 +67,14 @@ def test_user_data_above_the_limit_is_refused() -> None:
     with pytest.raises(ProtocolError) as caught:
         AttestedKeys.decode(bytes(MAX_USER_DATA + 1))
     assert caught.value.code == "message_too_large"
+
+
+def test_the_example_of_the_specification_is_what_the_code_makes() -> None:
+    text = (Path(__file__).parents[2] / "docs/spec/attestation.md").read_text()
+    (found,) = re.findall(r"^```hex user_data\n([0-9a-f\n]+)^```$", text, re.MULTILINE)
+    channel_key = hashlib.sha256(bytes(range(256)) * 4 + bytes(192)).digest()
+    keys = AttestedKeys(version=1, channel_key=channel_key, key_policy="pinned")
+    assert keys.encode() == bytes.fromhex(found)
 
 
 # --- the context of a key generation ---------------------------------------------------------------------------------------------

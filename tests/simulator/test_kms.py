@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, SSLError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from attestation import TrustPolicy
+from attestation import AttestationError, TrustPolicy
 from enclave.cms import decrypt
 from simulator.kms import Credential, Encoding, Fault, KmsSimulator, key_policy
 from simulator.nsm import FakeNsm
@@ -461,3 +462,158 @@ def test_it_runs_by_itself(tmp_path: Path, connect: Callable[..., Any]) -> None:
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+@dataclass(frozen=True)
+class Unsigned:
+    """What a test's own verifier believes."""
+
+    module_id: str
+    pcrs: dict[int, bytes]
+    public_key: bytes | None
+
+
+def test_a_test_can_bring_its_own_verifier(state: Path, connect: Callable[..., Any]) -> None:
+    asked: list[tuple[bytes, datetime]] = []
+
+    def verify(document: bytes, now: datetime) -> Unsigned:
+        asked.append((document, now))
+        if document != b"unsigned":
+            raise AttestationError("signature_invalid", "not the one")
+        return Unsigned("i-0-enc0", PCRS, SPKI)
+
+    with KmsSimulator(state, verify=verify) as simulator:
+        client = connect(simulator)
+        arn = simulator.create_key(key_policy(PCRS))
+        call = {"KeyId": arn, "KeySpec": "AES_256"}
+        made = client.generate_data_key(**call, Recipient=recipient(b"unsigned"))
+        assert len(decrypt(made["CiphertextForRecipient"], KEY)) == 32
+        assert (
+            refused(client.generate_data_key, **call, Recipient=recipient(b"other")) == "ValidationException"
+        )
+        assert [document for document, _ in asked] == [b"unsigned", b"other"]
+        assert all(now.tzinfo is not None for _, now in asked)
+        trail = simulator.events[0]["additionalEventData"]["recipient"]
+    assert trail["attestationDocumentModuleId"] == "i-0-enc0"
+    assert "attestationDocumentEnclavePCR8" not in trail
+
+
+def test_a_verifier_without_measurements_opens_nothing(state: Path, connect: Callable[..., Any]) -> None:
+    def verify(document: bytes, now: datetime) -> Unsigned:
+        return Unsigned("i-0-enc0", {}, SPKI)
+
+    with KmsSimulator(state, verify=verify) as simulator:
+        call = {"KeyId": simulator.create_key(), "KeySpec": "AES_256"}
+        client = connect(simulator)
+        assert refused(client.generate_data_key, **call, Recipient=recipient(b"x")) == "ValidationException"
+
+
+def test_a_verifier_replaces_trust_and_cannot_be_mixed_with_it(state: Path) -> None:
+    trust = TrustPolicy(roots=frozenset({"00" * 32}))
+    with pytest.raises(ValueError, match="verifier"):
+        KmsSimulator(state, verify=lambda document, now: Unsigned("", {}, None), trust=trust)
+
+
+def test_the_command_line_has_no_way_to_another_verifier() -> None:
+    command = [sys.executable, "-m", "simulator.kms", "--help"]
+    text = subprocess.run(command, cwd=HOUSE, check=True, capture_output=True, text=True).stdout
+    assert "--root-sha256" in text
+    assert not {"verif", "unsigned", "insecure", "debug"} & set(text.lower().replace("-", " ").split())
+
+
+def test_documents_are_no_older_than_five_minutes_whatever_the_trust(
+    state: Path, pki: NitroPki, connect: Callable[..., Any]
+) -> None:
+    patient = TrustPolicy(roots=frozenset({pki.root_sha256}), max_age=timedelta(hours=1))
+    with KmsSimulator(state, trust=patient) as simulator:
+        arn = simulator.create_key(key_policy(PCRS))
+        then = datetime.now(UTC) - timedelta(seconds=310)
+        old = FakeNsm(pki, measurements=PCRS, clock=lambda: then).attest(None, None, SPKI)
+        call = {"KeyId": arn, "KeySpec": "AES_256", "Recipient": recipient(old)}
+        assert refused(connect(simulator).generate_data_key, **call) == "ValidationException"
+
+
+def test_access_keys_can_belong_to_roles(state: Path, connect: Callable[..., Any]) -> None:
+    session = "arn:aws:sts::111122223333:assumed-role/enclave/i-1"
+    policy = json.dumps(
+        {
+            "Statement": {
+                "Effect": "Allow",
+                "Principal": {"AWS": "arn:aws:iam::111122223333:role/enclave"},
+                "Action": "kms:GenerateDataKey",
+                "Resource": "*",
+                "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/*"}},
+            }
+        }
+    )
+    with KmsSimulator(state, principals={"ASIAROLE": session}) as simulator:
+        call = {"KeyId": simulator.create_key(policy), "KeySpec": "AES_256"}
+        assert connect(simulator, aws_access_key_id="ASIAROLE").generate_data_key(**call)["Plaintext"]
+        assert refused(connect(simulator).generate_data_key, **call) == "AccessDeniedException"
+    with pytest.raises(ValueError, match="principal"):
+        KmsSimulator(state, principals={"X": "arn:aws:iam::111122223333:role/enclave"})
+
+
+def test_policies_that_lock_out_are_refused_unless_asked_for(client: Any, simulator: KmsSimulator) -> None:
+    arn = simulator.create_key()
+    no_change = json.dumps(
+        {
+            "Statement": {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": ["kms:GetKeyPolicy", "kms:Decrypt"],
+                "Resource": "*",
+            }
+        }
+    )
+    for_another = json.loads(client.get_key_policy(KeyId=arn)["Policy"])
+    for_another["Statement"][0]["Principal"] = {"AWS": f"arn:aws:iam::{simulator.account}:user/other"}
+    denied = json.loads(client.get_key_policy(KeyId=arn)["Policy"])
+    denied["Statement"].append({"Effect": "Deny", "Principal": "*", "Action": "kms:Put*", "Resource": "*"})
+    for policy in (no_change, json.dumps(for_another), json.dumps(denied)):
+        before = client.get_key_policy(KeyId=arn)["Policy"]
+        refusal = refused(client.put_key_policy, KeyId=arn, Policy=policy)
+        assert refusal == "MalformedPolicyDocumentException"
+        assert client.get_key_policy(KeyId=arn)["Policy"] == before
+        assert refused(client.create_key, Policy=policy) == "MalformedPolicyDocumentException"
+        made = client.create_key(Policy=policy, BypassPolicyLockoutSafetyCheck=True)["KeyMetadata"]
+        assert made["Arn"]
+    malformed = {"Policy": "{}", "BypassPolicyLockoutSafetyCheck": True}
+    assert refused(client.put_key_policy, KeyId=arn, **malformed) == "MalformedPolicyDocumentException"
+    client.put_key_policy(KeyId=arn, Policy=no_change, BypassPolicyLockoutSafetyCheck=True)
+    assert client.get_key_policy(KeyId=arn)["Policy"] == no_change
+
+
+def test_encryption_contexts_can_be_conditions(client: Any, simulator: KmsSimulator) -> None:
+    policy = json.loads(client.get_key_policy(KeyId=simulator.create_key())["Policy"])
+    policy["Statement"].append(
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "kms:GenerateDataKey",
+            "Resource": "*",
+            "Condition": {"StringNotEquals": {"kms:EncryptionContext:Environment": "test"}},
+        }
+    )
+    call = {"KeyId": simulator.create_key(json.dumps(policy)), "KeySpec": "AES_256"}
+    assert client.generate_data_key(**call, EncryptionContext={"environment": "test"})["Plaintext"]
+    for context in ({"environment": "Test"}, {"other": "test"}, {}):
+        assert refused(client.generate_data_key, **call, EncryptionContext=context) == "AccessDeniedException"
+    twice = {"a": "1", "A": "1"}
+    assert (
+        refused(client.generate_data_key, **call, EncryptionContext=twice) == "UnsupportedOperationException"
+    )
+
+
+def test_a_dry_run_releases_nothing(client: Any, simulator: KmsSimulator, nsm: FakeNsm) -> None:
+    call = {"KeyId": simulator.create_key(), "KeySpec": "AES_256", "DryRun": True}
+    assert refused(client.generate_data_key, **call) == "DryRunOperationException"
+
+
+def test_random_bytes_are_sealed_for_a_recipient(client: Any, nsm: FakeNsm) -> None:
+    document = nsm.attest(None, None, SPKI)
+    for size in (1, 16, 1024):
+        answer = client.generate_random(NumberOfBytes=size, Recipient=recipient(document))
+        assert answer["Plaintext"] == b""
+        assert len(decrypt(answer["CiphertextForRecipient"], KEY)) == size
+        assert len(client.generate_random(NumberOfBytes=size)["Plaintext"]) == size

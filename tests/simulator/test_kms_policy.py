@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attestation.key_policy import render
 from simulator.kms.policy import (
     ACCOUNT,
     MalformedPolicyError,
@@ -23,14 +24,12 @@ PCR0, PCR1 = b"\xab" * 48, b"\xcd" * 48
 IMAGE = "kms:RecipientAttestation:ImageSha384"
 
 
-def request(
-    action: str = "kms:Decrypt", principal: str = USER, account: str = ACCOUNT, **context: Any
-) -> Request:
+def request(action: str = "kms:Decrypt", principal: str = USER, **context: Any) -> Request:
     keys = {name.replace("__", ":").lower(): value for name, value in context.items()}
     return Request(
         action=action,
         principal=principal,
-        account=account,
+        account=principal.split(":")[4],
         resource=ARN,
         context={name: value if isinstance(value, tuple) else (value,) for name, value in keys.items()},
     )
@@ -72,7 +71,6 @@ def test_a_deny_wins_wherever_it_stands() -> None:
         ("kms:D*t", True),
         ("kms:Decryp?", True),
         ("kms:Dec", False),
-        ("kms:.*", False),
         ("s3:*", False),
         (["kms:Encrypt", "kms:Decrypt"], True),
     ],
@@ -96,7 +94,6 @@ def test_not_action_means_everything_else() -> None:
         ({"AWS": USER}, True),
         ({"AWS": [USER, "arn:aws:iam::999999999999:root"]}, True),
         ({"AWS": "arn:aws:iam::999999999999:root"}, False),
-        ({"AWS": f"arn:aws:iam::{ACCOUNT}:user/*"}, False),  # no wildcards in principals
         ({"AWS": f"arn:aws:iam::{ACCOUNT}:user/bob"}, False),
     ],
 )
@@ -105,7 +102,15 @@ def test_principals(principal: Any, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resource", "allowed"), [("*", True), (ARN, True), (ARN + "5", False), ("arn:aws:kms:*", True)]
+    ("resource", "allowed"),
+    [
+        ("*", True),
+        (ARN, True),
+        (ARN + "5", False),
+        ("arn:aws:kms:*:*:key/*", True),
+        ("arn:aws:kms:*:*:*:key/1234", False),  # wildcards stay within their part of an ARN
+        (["arn:aws:kms:us-east-1:999999999999:key/1", ARN], True),
+    ],
 )
 def test_resources(resource: str, allowed: bool) -> None:
     assert (judge(statement(Resource=resource)) is Verdict.ALLOW) == allowed
@@ -147,11 +152,8 @@ A, B, ABSENT = "a" * 96, "b" * 96, None
         ("ForAllValues:StringEquals", [A, B, "x"], (A, B), True),
         ("ForAllValues:StringEquals", [A], (A, B), False),
         ("ForAllValues:StringEquals", [A], ABSENT, True),
-        ("StringEquals", A, (A, B), False),  # a multivalued key needs a quantifier
         ("Bool", True, "true", True),
         ("Bool", "false", "true", False),
-        ("ArnLike", "a*", A, True),
-        ("ArnNotEquals", A, A, False),
     ],
 )
 def test_condition_operators(operator: str, expected: Any, found: Any, holds: bool) -> None:
@@ -161,7 +163,10 @@ def test_condition_operators(operator: str, expected: Any, found: Any, holds: bo
 
 
 def test_all_conditions_must_hold() -> None:
-    both = {"StringEquals": {IMAGE: A, "kms:RecipientAttestation:PCR1": B}, "Null": {"kms:Other": "true"}}
+    both = {
+        "StringEquals": {IMAGE: A, "kms:RecipientAttestation:PCR1": B},
+        "Null": {"kms:ViaService": "true"},
+    }
     good = request(kms__RecipientAttestation__ImageSha384=A, kms__RecipientAttestation__PCR1=B)
     assert judge(statement(Condition=both), of=good) is Verdict.ALLOW
     half = request(kms__RecipientAttestation__ImageSha384=A)
@@ -188,7 +193,19 @@ def test_names_of_condition_keys_ignore_case() -> None:
         json.dumps({"Statement": [statement(Action=None)]}),
         json.dumps({"Statement": [statement(NotAction="kms:Encrypt")]}),
         json.dumps({"Statement": [statement(Principal=None)]}),
-        json.dumps({"Statement": [statement(Principal=None, NotPrincipal="*")]}),
+        json.dumps({"Statement": [statement(Principal=None, NotPrincipal={"AWS": USER})]}),  # with Allow
+        json.dumps({"Statement": [statement(NotPrincipal={"AWS": USER}, Effect="Deny")]}),  # and Principal
+        json.dumps({"Statement": [statement(NotResource=ARN)]}),
+        json.dumps({"Statement": [statement(Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:user/*"})]}),
+        json.dumps({"Statement": [statement(Principal={"AWS": "AIDACKCEVSQ6C2EXAMPLE"})]}),
+        json.dumps({"Statement": [statement(Principal={"Federated": "accounts.google.com"})]}),
+        json.dumps({"Statement": [statement(Resource="arn:aws:kms:*")]}),
+        json.dumps({"Statement": [statement(Resource="${aws:username}")]}),
+        json.dumps({"Statement": [statement(Action="Decrypt")]}),
+        json.dumps({"Statement": [statement(Action="kms:.*")]}),
+        json.dumps({"Statement": [statement(Sid=5)]}),
+        json.dumps({"Statement": [statement(Sid="\u20ac")]}, ensure_ascii=False),
+        json.dumps({"Statement": [statement()]})[:-2] + ', "Effect": "Deny"}]}',
         json.dumps({"Statement": [statement(Principal={"Service": "ec2.amazonaws.com"})]}),
         json.dumps({"Statement": [statement(Resource=None)]}),
         json.dumps({"Statement": [statement(Resource=[])]}),
@@ -229,9 +246,7 @@ def test_the_rendered_policy_releases_keys_to_the_measured_enclave_alone() -> No
             assert policy.judge(request(action, **{**good, name: "00" * 48})) is Verdict.NO_STATEMENT
             missing = {key: value for key, value in good.items() if key != name}
             assert policy.judge(request(action, **missing)) is Verdict.NO_STATEMENT
-        foreign = request(
-            action, principal="arn:aws:iam::999999999999:user/eve", account="999999999999", **good
-        )
+        foreign = request(action, principal="arn:aws:iam::999999999999:user/eve", **good)
         assert policy.judge(foreign) is Verdict.NO_STATEMENT
 
 
@@ -246,6 +261,33 @@ def test_the_rendered_policy_releases_keys_to_the_measured_enclave_alone() -> No
 def test_the_rendered_policy_lets_nobody_widen_or_go_around_it(action: str) -> None:
     policy = parse_policy(key_policy({0: PCR0}))
     assert policy.judge(attested(action=action)) is Verdict.NO_STATEMENT
+
+
+def test_it_is_the_policy_that_operators_render() -> None:
+    pcrs = {0: PCR0, 1: PCR1, 16: PCR0}
+    role = f"arn:aws:iam::{ACCOUNT}:role/enclave"
+    assert json.loads(key_policy(pcrs, role=role)) == json.loads(render([pcrs], account=ACCOUNT, role=role))
+
+
+def test_the_operators_policy_is_understood() -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/enclave"
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/enclave/i-1"
+    releases = [{0: PCR0, 1: PCR0, 16: PCR0}, {0: PCR1, 1: PCR1, 16: PCR0}]
+    policy = parse_policy(render(releases, account=ACCOUNT, role=role, editors=[USER], deleters=[USER]))
+
+    def asked(pcr0: bytes, pcr1: bytes, **more: Any) -> Verdict:
+        pcrs = {
+            "kms__RecipientAttestation__ImageSha384": pcr0.hex(),
+            "kms__RecipientAttestation__PCR1": pcr1.hex(),
+            "kms__RecipientAttestation__PCR16": PCR0.hex(),
+        }
+        return policy.judge(request(**{"principal": session, **pcrs, **more}))
+
+    assert asked(PCR0, PCR0) is asked(PCR1, PCR1) is Verdict.ALLOW
+    assert asked(PCR0, PCR1) is asked(PCR1, PCR0) is Verdict.NO_STATEMENT  # releases do not mix
+    assert asked(PCR0, PCR0, principal=USER) is Verdict.NO_STATEMENT
+    assert policy.judge(request("kms:PutKeyPolicy")) is Verdict.ALLOW
+    assert policy.judge(request("kms:PutKeyPolicy", principal=session)) is Verdict.NO_STATEMENT
 
 
 def test_a_policy_without_measurements_is_not_rendered() -> None:
