@@ -75,7 +75,9 @@ def split(module: str, words: list[str]) -> tuple[str, list[str]]:
     subcommands: list[str] = []
     text = help_of(sys.executable, "-m", module)
     for word in words:
-        if not re.search(rf"^ +{re.escape(word)}( |$)|[{{,]{re.escape(word)}[,}}]", text, re.MULTILINE):
+        if word.startswith("-") or not re.search(
+            rf"^ +{re.escape(word)}( |$)|[{{,]{re.escape(word)}[,}}]", text, re.MULTILINE
+        ):
             break
         subcommands.append(word)
         text = help_of(sys.executable, "-m", module, *subcommands)
