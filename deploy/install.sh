@@ -13,7 +13,10 @@ case "${1-}" in
   "") ;;
   *) echo "usage: deploy/install.sh [--root DIR]" >&2; exit 2 ;;
 esac
-[ -f deploy/install.sh ] && [ -f requirements/host.txt ] || { echo "Run this from the top of the checkout." >&2; exit 2; }
+if [ ! -f deploy/install.sh ] || [ ! -f requirements/host.txt ]; then
+  echo "Run this from the top of the checkout." >&2
+  exit 2
+fi
 
 opt=$root/opt/cosigner
 etc=$root/etc/cosigner
