@@ -10,12 +10,13 @@ Exit codes: 0 terminated as asked, 1 the enclave could not be started or is gone
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -93,9 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the launcher; the exit code."""
     options = _options(arguments)
     log = Log()
-    stop = threading.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stop.ask())
     try:
         Launcher(options, log=log, stop=stop).run()
     except CosignerError as error:
@@ -104,20 +105,38 @@ def main(arguments: list[str] | None = None) -> int:
     return EXIT_OK
 
 
+class Stop:
+    """The wish that the enclave be terminated. A pipe: a signal handler may write to it at any moment, while
+    ``threading.Event`` could meet its own lock.
+    """
+
+    def __init__(self) -> None:
+        self._asked, self._ask = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def ask(self) -> None:
+        """Ask for it. May be called again."""
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of wishes
+            os.write(self._ask, b"!")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait up to so long; whether it was asked for."""
+        return bool(select.select([self._asked], [], [], seconds)[0])
+
+
 class Launcher:
     """One launch of an enclave.
 
-    :param stop: set to terminate it.
+    :param stop: asked to terminate it.
     """
 
-    def __init__(self, options: Options, *, log: Log, stop: threading.Event) -> None:
+    def __init__(self, options: Options, *, log: Log, stop: Stop) -> None:
         self._options = options
         self._log = log
         self._stop = stop
         self._cli = NitroCli(options.nitro_cli)
 
     def run(self) -> None:
-        """Launch the enclave and watch it until ``stop`` is set; whatever happens, neither enclave nor address file are left behind.
+        """Launch the enclave and watch it until ``stop`` is asked for; whatever happens, neither enclave nor address file are left behind.
 
         :raises HostError: ``enclave_start_failed``, ``enclave_gone``, ``enclave_debug_mode``, ``nitro_cli_failed``.
         """

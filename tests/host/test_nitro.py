@@ -107,6 +107,17 @@ def test_it_writes_the_address_and_terminates_the_enclave_when_asked(nitro: Nitr
     }
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_being_asked_many_times_is_being_asked_once(nitro: Nitro, number: signal.Signals) -> None:
+    with nitro.launched() as process:
+        nitro.wait_for_address()
+        for _ in range(100):
+            process.send_signal(number)
+        assert process.wait(20) == EXIT_OK
+    assert nitro.state()["enclaves"] == []
+    assert len(nitro.calls("terminate-enclave")) == 1
+
+
 def test_the_command_line_is_the_documented_one_and_never_asks_for_debug_mode(nitro: Nitro) -> None:
     with nitro.launched("--name", "blue"):
         nitro.wait_for_address()
