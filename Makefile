@@ -7,7 +7,7 @@ BASES := $(if $(RUST_BASE),--build-arg RUST_BASE=$(RUST_BASE)) $(if $(PYTHON_BAS
 NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path '*/target/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack images base-images eif kernel test test-images test-compose test-eif test-reproducible test-kernel test-python test-rust test-constant-time lint format bench bench-eif fuzz fuzz-rust lock clean
+.PHONY: help demo stack images base-images eif kernel test test-images test-compose test-eif test-reproducible test-kernel test-python test-rust test-constant-time lint format bench bench-eif fuzz fuzz-rust deploy-template lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,7 @@ lint: $(STAMP) ## formatting, linters, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/cfn-lint deploy/cloudformation/*
 	cd native && cargo fmt --all --check
 	cd native && cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd native/ct && cargo fmt --check && cargo clippy --locked -- -D warnings
@@ -97,6 +98,9 @@ fuzz: $(STAMP) ## fuzz every Python parser for SECONDS each (default 20)
 fuzz-rust: ## fuzz every Rust parser for SECONDS each (default 20); needs cargo-fuzz
 	cd native && for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(or $(SECONDS),20) || exit 1; done
+
+deploy-template: $(STAMP) ## the key's CloudFormation template with the policy for MEASUREMENTS and MANIFEST; KEY and ROLE are ARNs
+	$(BIN)/python -m deploy.render template --key "$(KEY)" --role "$(ROLE)" --release "$(MEASUREMENTS)" "$(MANIFEST)"
 
 lock: $(STAMP) ## write requirements/*.txt again from requirements/*.in
 	for name in enclave host client simulator dev; do \

@@ -31,7 +31,8 @@ REQUIRED_PCRS: Final = frozenset({0, 16})
 
 _RELEASE_ACTIONS: Final = ("kms:Decrypt", "kms:GenerateDataKey")
 _READ_ACTIONS: Final = ("kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListGrants")
-_DELETE_ACTIONS: Final = ("kms:CancelKeyDeletion", "kms:ScheduleKeyDeletion")
+# A key whose deletion was cancelled is disabled until somebody enables it (KMS API Reference, CancelKeyDeletion).
+_DELETE_ACTIONS: Final = ("kms:CancelKeyDeletion", "kms:EnableKey", "kms:ScheduleKeyDeletion")
 _ARN: Final = re.compile(
     r"arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):(root|(?:role|user)/[\w+=,.@/-]{1,512})", re.ASCII
 )

@@ -5,9 +5,12 @@ trusted for availability alone: of what it forwards it can parse the envelope (`
 
 ``config``      the configuration file
 ``api``         HTTP for clients, over ``http`` (requests, problems, limits)
-``link``        the one connection to the enclave
+``link``        the one connection to the enclave; ``whereabouts``, where it is
 ``supervisor``  starts, provisions and restarts the enclave (``process``, ``credentials``)
 ``storage``     the store of sealed records, and ``storage_port``, where the enclave reaches it
 ``tunnel``      byte tunnels to allowed destinations
+``obituary_port``  where an enclave says why it ends
 ``service``     puts the parts together
+
+A process of its own: ``nitro``, the launcher of a Nitro enclave.
 """

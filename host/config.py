@@ -32,21 +32,40 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EnclaveSection(_Section, frozen=True):
-    """Where the enclave listens, and the command that starts it (null: somebody else does)."""
+    """Where the enclave listens, and the command that starts it (null: somebody else does).
 
-    address: AddressText
+    :ivar address: fixed. :ivar address_file: or in this file, which the enclave's launcher writes (``host.nitro``). Exactly one of the two;
+        ``command`` goes with ``address`` only.
+    """
+
+    address: AddressText | None = None
+    address_file: PathText | None = None
     command: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)] | None = None
 
 
 class PortsSection(_Section, frozen=True):
-    """Where the enclave reaches this host."""
+    """Where the enclave reaches this host.
+
+    :ivar obituary: where its PID 1 says why it ends; null: nobody listens.
+    """
 
     storage: AddressText
     tunnel: AddressText
+    obituary: AddressText | None = None
+
+
+class DynamoDbSection(_Section, frozen=True):
+    """A DynamoDB table (``deploy/cloudformation``); credentials by botocore's ordinary chain, the instance's role included."""
+
+    table: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{3,255}\Z")]
+    region: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
 
 
 class StorageSection(_Section, frozen=True):
-    sqlite: PathText
+    """Where the enclave's sealed records are kept: exactly one of a file and a table."""
+
+    sqlite: PathText | None = None
+    dynamodb: DynamoDbSection | None = None
 
 
 class Destination(_Section, frozen=True):
@@ -161,26 +180,40 @@ def parse(raw: bytes) -> Config:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         text, _, field = str(error).partition(" - at `$")
         raise _invalid(field.rstrip("`").lstrip("."), text + _hint(field.rstrip("`"))) from None
+    _check_choices(config)
     _check_addresses(config)
     _check_destinations(config.tunnel.allow)
     return config
 
 
+def _check_choices(config: Config) -> None:
+    enclave, storage = config.enclave, config.storage
+    if (enclave.address is None) == (enclave.address_file is None):
+        raise _invalid("enclave.address", "give it or enclave.address_file, one of the two")
+    if enclave.address_file is not None and enclave.command is not None:
+        raise _invalid(
+            "enclave.command",
+            "whoever writes enclave.address_file starts the enclave; leave one of the two out",
+        )
+    if (storage.sqlite is None) == (storage.dynamodb is None):
+        raise _invalid("storage", "give sqlite or dynamodb, one of the two")
+
+
 def _check_addresses(config: Config) -> None:
-    fields = {
-        "listen": (config.listen, {"tcp", "unix"}),
-        "enclave.address": (config.enclave.address, {"vsock", "unix", "tcp"}),
-        "ports.storage": (config.ports.storage, {"vsock", "unix", "tcp"}),
-        "ports.tunnel": (config.ports.tunnel, {"vsock", "unix", "tcp"}),
+    anywhere, here = {"vsock", "unix", "tcp"}, {"tcp", "unix"}
+    own: dict[str, tuple[str | None, set[str]]] = {
+        "listen": (config.listen, here),
+        "enclave.address": (config.enclave.address, anywhere),
+        "ports.storage": (config.ports.storage, anywhere),
+        "ports.tunnel": (config.ports.tunnel, anywhere),
+        "ports.obituary": (config.ports.obituary, anywhere),
     }
-    fields.update(
-        {
-            f"tunnel.allow[{index}].dial": (entry.dial, {"unix", "tcp"})
-            for index, entry in enumerate(config.tunnel.allow)
-            if entry.dial is not None
-        }
-    )
-    for field, (text, schemes) in fields.items():
+    dialled: dict[str, tuple[str | None, set[str]]] = {
+        f"tunnel.allow[{index}].dial": (entry.dial, here) for index, entry in enumerate(config.tunnel.allow)
+    }
+    for field, (text, schemes) in (own | dialled).items():
+        if text is None:
+            continue
         try:
             address = Address.parse(text)
         except ValueError as error:
@@ -189,11 +222,9 @@ def _check_addresses(config: Config) -> None:
             raise _invalid(field, f"{text!r} must be one of {', '.join(sorted(schemes))}")
         if address.scheme == "tcp" and address.port > 65535:  # noqa: PLR2004  (TCP's ports have 16 bits)
             raise _invalid(field, f"{text!r} has no TCP port; use a number below 65536")
-    own = [config.listen, config.enclave.address, config.ports.storage, config.ports.tunnel]
-    if len(set(own)) < len(own):
-        raise _invalid(
-            "ports", "listen, enclave.address, ports.storage and ports.tunnel must all be different"
-        )
+    given = [text for text, _ in own.values() if text is not None]
+    if len(set(given)) < len(given):
+        raise _invalid("ports", "listen, enclave.address and all of ports must be different")
 
 
 def _check_destinations(allow: list[Destination]) -> None:
@@ -212,9 +243,9 @@ def _check_destinations(allow: list[Destination]) -> None:
 
 def _hint(field: str) -> str:
     name = field.rpartition(".")[2]
-    if name in {"listen", "address", "storage", "tunnel", "dial"}:
+    if name in {"listen", "address", "storage", "tunnel", "obituary", "dial"}:
         return " (an address is unix:/PATH, tcp:HOST:PORT or vsock:CID:PORT)"
-    if name in {"manifest", "sqlite", "path"}:
+    if name in {"manifest", "sqlite", "path", "address_file"}:
         return " (give an absolute path)"
     if name == "host":
         return " (give one whole host name, a lower-case name without wildcards)"

@@ -1,7 +1,9 @@
 """Where the AWS credentials for the enclave come from: a file, or botocore's chain on the instance.
 
-The sources are asked again and again; newer credentials are what differs from those handed in before. botocore renews the credentials of
-an instance's role a quarter of an hour before they expire; whoever writes the file must do likewise.
+The sources are asked again and again; newer credentials are what differs from those handed in before. EC2 has newer ones for an instance's
+role at least five minutes before the old ones expire (EC2 User Guide, "Retrieve security credentials from instance metadata"), and the
+host asks the metadata service itself every time: botocore's own schedule may first look some seconds after the end of the old ones, since
+it believes credentials with little time left to live for up to 20 minutes. Whoever writes the file must write it in time.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from .config import FileCredentials, InstanceCredentials
 from .errors import HostError
 
 _MAX_FILE: Final = 64 << 10
+_INSTANCE_ROLE: Final = "iam-role"  # botocore's name of the provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class InstanceSource:
     """Credentials by botocore's ordinary chain: environment, shared files, container, instance metadata."""
 
     def __init__(self) -> None:
+        self._session: Any = None
         self._credentials: Any = None
 
     async def fetch(self) -> Credentials:
@@ -109,8 +113,13 @@ class InstanceSource:
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
         try:
-            if self._credentials is None:
-                self._credentials = botocore.session.get_session().get_credentials()
+            if self._session is None:
+                self._session = botocore.session.get_session()
+            if self._credentials is None or self._credentials.method == _INSTANCE_ROLE:
+                found = self._session.get_component("credential_provider").load_credentials()
+                self._credentials = (
+                    found or self._credentials
+                )  # a moment without metadata service loses nothing
             if self._credentials is None:
                 raise _unavailable(
                     "AWS's chain found none: give the instance a role, or set credentials.source to file"
@@ -125,7 +134,9 @@ class InstanceSource:
             secret_access_key=frozen.secret_key,
             session_token=frozen.token or "",
         )
-        return Credentials(aws, None)  # botocore itself renews them in time
+        return Credentials(
+            aws, None
+        )  # of other providers than the instance's role, botocore renews them in time
 
 
 def _unavailable(reason: str) -> HostError:

@@ -10,7 +10,9 @@ from typing import Final
 
 from protocol.envelope.address import Address
 
+from .errors import HostError
 from .log import Log
+from .whereabouts import Locate
 
 
 class Listener(ABC):
@@ -18,24 +20,26 @@ class Listener(ABC):
 
     :param name: for log lines.
     :param connections: at most this many at once; more are closed at once.
+    :param enclave_only: close connections of others than the enclave at once; a port that does not has to ask :meth:`is_enclave`.
     """
 
-    def __init__(self, name: str, *, log: Log, connections: int) -> None:
+    def __init__(self, name: str, *, log: Log, connections: int, enclave_only: bool = True) -> None:
         self.log: Final = log
         self._name = name
         self._connections = connections
         self._open: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._peer_cid: int | None = None
+        self._enclave_only = enclave_only
+        self._locate: Locate | None = None
 
-    async def start(self, address: Address, *, enclave: Address) -> None:
+    async def start(self, address: Address, *, enclave: Locate) -> None:
         """Listen.
 
         :param enclave: where the enclave is; over vsock, peers of another CID are refused: every enclave of an instance can reach
             every port of its parent.
         :raises OSError: the address is in use, or its folder does not exist.
         """
-        self._peer_cid = int(enclave.host) if enclave.scheme == "vsock" else None
+        self._locate = enclave
         self._server = await address.listen(self._connected)
 
     async def stop(self) -> None:
@@ -53,6 +57,18 @@ class Listener(ABC):
     @abstractmethod
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until its end; the caller closes it."""
+
+    def is_enclave(self, writer: asyncio.StreamWriter) -> bool:
+        """Whether the other end is the enclave, as far as its address says: over vsock, whether the CID is the enclave's."""
+        sock: socket.socket = writer.get_extra_info("socket")
+        if sock.family != getattr(socket, "AF_VSOCK", None):
+            return True
+        cid, _ = writer.get_extra_info("peername")
+        try:
+            enclave = None if self._locate is None else self._locate()
+        except HostError:  # nobody knows where it is
+            return False
+        return enclave is not None and enclave.scheme == "vsock" and int(enclave.host) == cid
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -77,11 +93,9 @@ class Listener(ABC):
                 await writer.wait_closed()
 
     def _may_connect(self, writer: asyncio.StreamWriter) -> bool:
-        sock: socket.socket = writer.get_extra_info("socket")
         refused = ""
-        if sock.family == getattr(socket, "AF_VSOCK", None):
-            cid, _ = writer.get_extra_info("peername")
-            refused = "" if cid == self._peer_cid else "it is not the enclave"
+        if self._enclave_only and not self.is_enclave(writer):
+            refused = "it is not the enclave"
         if not refused and len(self._open) >= self._connections:
             refused = "too many connections"
         if refused:

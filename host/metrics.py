@@ -76,6 +76,9 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.obituaries = Counter(
+            "cosigner_host_obituaries", "Last words of enclaves, by outcome.", ["outcome"], registry=registry
+        )
         self.storage_operations = Counter(
             "cosigner_host_storage_operations",
             "Storage requests of the enclave.",

@@ -260,7 +260,10 @@ def _readiness_schema() -> dict[str, Any]:
             "type": "string",
             "description": "The enclave's own phase, empty while it is not connected.",
         },
-        "reason": text,
+        "reason": {
+            "type": "string",
+            "description": "The enclave's own words for its phase; while it is not connected, those with which the last one ended.",
+        },
         "fault": fault,
         "restarts": {"type": "integer", "minimum": 0},
         "since": {"type": "number", "description": "Seconds since 1970."},

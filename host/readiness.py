@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from protocol.envelope.errors import CosignerError
 
@@ -23,12 +24,15 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
+_CONNECTED: Final = frozenset({State.PROVISIONING, State.READY})
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """A snapshot.
 
     :ivar phase: the enclave's own phase, empty while it is not connected.
-    :ivar reason: the enclave's own words for it.
+    :ivar reason: the enclave's own words for it; while it is not connected, those with which the last one ended.
     :ivar fault: the last thing that went wrong; ``None`` once the enclave is ready.
     :ivar since: seconds since 1970 at which the state was entered.
     """
@@ -52,6 +56,7 @@ class Board:
         self._log = log
         self._metrics = metrics
         self._entered = time.monotonic()
+        self._last_words = ""
         self.now = Readiness(State.STARTING, "", "", None, 0, time.time())
 
     @property
@@ -71,10 +76,14 @@ class Board:
         """Show a new state. The last fault stays until there is another, or the enclave is ready."""
         old = self.now
         changed = state is not old.state
+        if (
+            old.state is State.CONNECTING and state in _CONNECTED
+        ):  # another enclave, or the same one alive after all
+            self._last_words = ""
         self.now = Readiness(
             state=state,
             phase=phase,
-            reason=reason,
+            reason=reason if state in _CONNECTED else self._last_words,
             fault=None if state is State.READY else fault or old.fault,
             restarts=old.restarts if restarts is None else restarts,
             since=time.time() if changed else old.since,
@@ -84,3 +93,12 @@ class Board:
         if changed or phase != old.phase:
             self._metrics.phase(phase)
             self._log.event("supervisor_state", state=state.value, phase=phase, restarts=self.now.restarts)
+
+    def bury(self, words: str) -> None:
+        """Show with which words the enclave ended, from the moment it is lost until one is connected again.
+
+        They come just before or just after the loss of the link is noticed.
+        """
+        self._last_words = f"The enclave ended: {words}."
+        if self.now.state not in _CONNECTED:
+            self.now = replace(self.now, reason=self._last_words)

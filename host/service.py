@@ -27,12 +27,15 @@ from .http_guard import Guard, GuardedProtocol
 from .listener import Listener
 from .log import Log
 from .metrics import Metrics
+from .obituary_port import ObituaryPort
 from .readiness import Board
-from .storage.sqlite import SqliteStore
+from .storage import Store
+from .storage.choice import open_store
 from .storage_port import StoragePort
 from .supervisor import Supervisor
 from .tending import Care
 from .tunnel import TunnelPort
+from .whereabouts import locator
 
 _BACKLOG: Final = 1024
 _HTTP_GRACE: Final = 5  # seconds for requests under way when the host stops
@@ -51,18 +54,19 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="host"))
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        store = SqliteStore(config.storage.sqlite)
+        store = open_store(config.storage)
         stack.push_async_callback(store.close)
-        await _start_ports(config, store, stack, log=log, metrics=metrics)
+        board = Board(log=log, metrics=metrics)
+        await _start_ports(config, store, stack, board=board, log=log, metrics=metrics)
         supervisor = Supervisor(
-            address=Address.parse(config.enclave.address),
+            locate=locator(config.enclave),
             command=config.enclave.command,
             capacity=config.limits.concurrency,
             care=Care(
                 manifest=lambda: read_manifest(Path(config.manifest)),
                 credentials=source_of(config.credentials),
                 timing=config.timing,
-                board=Board(log=log, metrics=metrics),
+                board=board,
                 log=log,
                 metrics=metrics,
             ),
@@ -116,9 +120,15 @@ def _manifest_unreadable(reason: str) -> HostError:
 
 
 async def _start_ports(
-    config: Config, store: SqliteStore, stack: contextlib.AsyncExitStack, *, log: Log, metrics: Metrics
+    config: Config,
+    store: Store,
+    stack: contextlib.AsyncExitStack,
+    *,
+    board: Board,
+    log: Log,
+    metrics: Metrics,
 ) -> None:
-    enclave = Address.parse(config.enclave.address)
+    enclave = locator(config.enclave)
     storage = StoragePort(store, log=log, metrics=metrics, connections=config.limits.storage_connections)
     tunnel = TunnelPort(
         config.tunnel.allow,
@@ -131,6 +141,9 @@ async def _start_ports(
         ("ports.storage", storage, config.ports.storage),
         ("ports.tunnel", tunnel, config.ports.tunnel),
     ]
+    if config.ports.obituary is not None:
+        obituary = ObituaryPort(board.bury, log=log, metrics=metrics)
+        ports.append(("ports.obituary", obituary, config.ports.obituary))
     for field, port, address in ports:
         try:
             await port.start(Address.parse(address), enclave=enclave)

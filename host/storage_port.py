@@ -1,6 +1,6 @@
 """Where the enclave reaches the store: frames of one storage request each, answered by id (``docs/spec/wire.md``).
 
-Writes of one connection may be under way together, and are carried out in the order in which they came. Bytes that are not a storage
+Writes of one connection may be under way together; those to one key are carried out in the order in which they came. Bytes that are not a storage
 request end their connection, and nothing else.
 """
 

@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
-from protocol.envelope.address import Address
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.messages import Attested, Done, LinkRequest, RecordReply, SessionOpened, StatusReply
 
@@ -27,6 +26,7 @@ from .link import Link
 from .process import EnclaveProcess
 from .readiness import Readiness, State
 from .tending import Backoff, Care, Tending
+from .whereabouts import Locate
 
 R = TypeVar("R", Attested, SessionOpened, RecordReply, Done, StatusReply)
 
@@ -36,12 +36,13 @@ _POLL: Final = 0.02  # seconds between attempts to reach an enclave that is star
 class Supervisor:
     """Runs the enclave; see the module's text.
 
+    :param locate: says where the enclave is; asked for every attempt to connect.
     :param command: starts the enclave; ``None``: somebody else does.
     :param capacity: requests at the enclave at once.
     """
 
-    def __init__(self, *, address: Address, command: list[str] | None, capacity: int, care: Care) -> None:
-        self._address = address
+    def __init__(self, *, locate: Locate, command: list[str] | None, capacity: int, care: Care) -> None:
+        self._locate = locate
         self._command = command
         self._capacity = capacity
         self._care = care
@@ -113,18 +114,18 @@ class Supervisor:
 
     def _remove_stale_socket(self) -> None:
         """An enclave orphaned by a host that was killed must not be taken for the one that starts now."""
-        if self._address.scheme == "unix":
+        address = self._locate()
+        if address.scheme == "unix":
             with contextlib.suppress(OSError):
-                Path(self._address.host).unlink()
+                Path(address.host).unlink()
 
     async def _connect(self, child: EnclaveProcess | None) -> Link:
         deadline = time.monotonic() + self._care.timing.start
         while True:
+            address = self._locate()
             try:
                 async with asyncio.timeout(self._care.timing.start):
-                    return await Link.connect(
-                        self._address, capacity=self._capacity, metrics=self._care.metrics
-                    )
+                    return await Link.connect(address, capacity=self._capacity, metrics=self._care.metrics)
             except OSError as error:  # TimeoutError is one
                 reason = error.strerror or type(error).__name__
             if child is not None and child.exited.done():
@@ -132,7 +133,7 @@ class Supervisor:
             if child is None or time.monotonic() >= deadline:
                 raise HostError(
                     "enclave_unreachable",
-                    f"The enclave does not listen at {self._address}: {reason}.",
+                    f"The enclave does not listen at {address}: {reason}.",
                     culprit=Culprit.ENCLAVE,
                     reaction=Reaction.RETRY,
                 )

@@ -140,7 +140,7 @@ def test_the_whole_text() -> None:
                 "Sid": "Delete",
                 "Effect": "Allow",
                 "Principal": {"AWS": ROOT},
-                "Action": ["kms:CancelKeyDeletion", "kms:ScheduleKeyDeletion"],
+                "Action": ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:ScheduleKeyDeletion"],
                 "Resource": "*",
             },
             {

@@ -96,7 +96,7 @@ class Rig:
         self.log = io.StringIO()
         self.url = ""
         self._config = configuration.parse(msgspec.json.encode(raw))
-        self._address = raw["enclave"]["address"]
+        self._address = raw["enclave"].get("address")
         self._answers = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None

@@ -23,6 +23,8 @@ GOOD: dict[str, Any] = {
     "credentials": {"source": "aws"},
 }
 
+PORTS = {"storage": 5001, "tunnel": 5002, "obituary": 5003}
+
 
 def changed(path: str, value: Any) -> bytes:
     """GOOD with one member set (or, with ``...``, removed)."""
@@ -46,6 +48,19 @@ def test_a_good_configuration_has_closed_defaults() -> None:
     assert isinstance(config.credentials, configuration.InstanceCredentials)
 
 
+def test_what_a_nitro_instance_needs_can_be_said() -> None:
+    raw = {
+        **GOOD,
+        "enclave": {"address_file": "/run/cosigner/enclave.address"},
+        "ports": {name: f"vsock:4294967295:{port}" for name, port in PORTS.items()},
+        "storage": {"dynamodb": {"table": "cosigner-records", "region": "us-east-1"}},
+    }
+    config = configuration.parse(json.dumps(raw).encode())
+    assert config.enclave.address is None
+    assert config.ports.obituary == "vsock:4294967295:5003"
+    assert config.storage.dynamodb == configuration.DynamoDbSection("cosigner-records", "us-east-1")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "names"),
     [
@@ -56,12 +71,23 @@ def test_a_good_configuration_has_closed_defaults() -> None:
         ("listen", 8440, "listen"),
         ("enclave.address", "unix:relative", "enclave.address"),
         ("enclave.address", "http://x", "enclave.address"),
+        ("enclave.address", ..., "enclave.address"),
+        ("enclave.address_file", "/run/cosigner/enclave.address", "enclave.address_file"),
+        ("enclave", {"address_file": "enclave.address"}, "enclave.address_file"),
+        ("enclave", {"address_file": "/run/e", "command": ["launch"]}, "enclave.command"),
         ("enclave.command", [], "enclave.command"),
         ("enclave.command", "python -m enclave", "enclave.command"),
         ("enclave.pid", 1, "pid"),
         ("ports.storage", "vsock:3:5002", "ports"),
         ("ports.tunnel", ..., "tunnel"),
+        ("ports.obituary", "vsock:3:5001", "ports"),
+        ("ports.obituary", "5003", "ports.obituary"),
         ("storage.sqlite", "relative/path", "storage.sqlite"),
+        ("storage", {}, "storage"),
+        ("storage.dynamodb", {"table": "cosigner", "region": "us-east-1"}, "storage"),
+        ("storage", {"dynamodb": {"table": "cosigner"}}, "storage.dynamodb"),
+        ("storage", {"dynamodb": {"table": "arn:aws:dynamodb", "region": "us-east-1"}}, "dynamodb.table"),
+        ("storage", {"dynamodb": {"table": "cosigner", "region": "US"}}, "dynamodb.region"),
         ("tunnel.allow.0.host", "*", "tunnel.allow[0].host"),
         ("tunnel.allow.0.host", "*.amazonaws.com", "tunnel.allow[0].host"),
         ("tunnel.allow.0.host", "169.254.169.254", "tunnel.allow[0].host"),

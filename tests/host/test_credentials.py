@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import http.server
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pytest
 from host.config import FileCredentials, InstanceCredentials
 from host.credentials import FileSource, InstanceSource, source_of
 from host.errors import HostError
+from tests.host.fake_enclave import FakeEnclave
+from tests.host.rig import running_host, wait_until
 
 GOOD = {"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "very-secret", "SessionToken": "token"}
 
@@ -82,6 +87,117 @@ def test_an_empty_chain_is_a_stable_error(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(HostError) as caught:
         asyncio.run(InstanceSource().fetch())
     assert caught.value.code == "credentials_unavailable"
+
+
+# --- the instance's role ---------------------------------------------------------------------------------------------------
+
+
+class Metadata:
+    """An instance's metadata service, version 2: no token, no answer. ``role`` is what it has now; ``None``: it fails."""
+
+    def __init__(self) -> None:
+        self.role: dict[str, str] | None = None
+        self.asked = 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                assert self.path == "/latest/api/token"
+                self.answer(200, b"a-token")
+
+            def do_GET(self) -> None:
+                base = "/latest/meta-data/iam/security-credentials/"
+                if self.headers.get("x-aws-ec2-metadata-token") != "a-token":
+                    self.answer(401, b"")
+                elif outer.role is None:
+                    self.answer(500, b"")
+                elif self.path == base:
+                    self.answer(200, b"cosigner-parent")
+                else:
+                    assert self.path == base + "cosigner-parent"
+                    outer.asked += 1
+                    self.answer(
+                        200, json.dumps({"Code": "Success", "Type": "AWS-HMAC", **outer.role}).encode()
+                    )
+
+            def answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def has(self, name: str, *, minutes: float) -> None:
+        end = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
+        self.role = {
+            "AccessKeyId": name,
+            "SecretAccessKey": "not-for-logs-secret",
+            "Token": f"token of {name}",
+            "Expiration": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "LastUpdated": "2026-01-01T00:00:00Z",
+        }
+
+
+@pytest.fixture
+def metadata(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Metadata]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    service = Metadata()
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{service.server.server_port}/")
+    service.thread.start()
+    yield service
+    service.server.shutdown()
+    service.thread.join(20)
+    service.server.server_close()
+
+
+@pytest.mark.parametrize("minutes_left", [1, 6, 14, 360])
+def test_newer_credentials_of_the_role_are_found_as_soon_as_ec2_has_them(
+    metadata: Metadata, minutes_left: float
+) -> None:
+    source = InstanceSource()
+    metadata.has("AKIAOLD", minutes=minutes_left)
+    assert asyncio.run(source.fetch()).aws.access_key_id == "AKIAOLD"
+    metadata.has("AKIANEW", minutes=360)
+    credentials = asyncio.run(source.fetch()).aws
+    assert (credentials.access_key_id, credentials.session_token) == ("AKIANEW", "token of AKIANEW")
+
+
+def test_a_moment_without_metadata_service_loses_nothing(metadata: Metadata) -> None:
+    source = InstanceSource()
+    with pytest.raises(HostError) as caught:
+        asyncio.run(source.fetch())
+    assert caught.value.code == "credentials_unavailable"
+    metadata.has("AKIAFIRST", minutes=360)
+    assert asyncio.run(source.fetch()).aws.access_key_id == "AKIAFIRST"
+    metadata.role = None
+    assert asyncio.run(source.fetch()).aws.access_key_id == "AKIAFIRST"
+    metadata.has("AKIASECOND", minutes=360)
+    assert asyncio.run(source.fetch()).aws.access_key_id == "AKIASECOND"
+
+
+def test_the_host_hands_the_roles_credentials_in_and_newer_ones_before_the_old_ones_end(
+    metadata: Metadata,
+) -> None:
+    fake = FakeEnclave()
+    metadata.has("AKIAOLD", minutes=6)
+    with running_host(fake, credentials={"source": "aws"}) as rig:
+        assert fake.provisions[0].credentials.access_key_id == "AKIAOLD"
+        asked = metadata.asked
+        wait_until(lambda: metadata.asked > asked + 3)
+        assert fake.updates == []  # the same ones again are not handed in
+        metadata.has("AKIANEW", minutes=360)
+        wait_until(lambda: fake.updates)
+        assert [update.access_key_id for update in fake.updates] == ["AKIANEW"]
+        assert "not-for-logs-secret" not in rig.log.getvalue()
 
 
 def test_the_configuration_chooses_the_source() -> None:

@@ -97,7 +97,7 @@ class Port:
 
     def __enter__(self) -> Port:
         self.thread.start()
-        self.call(self.port.start(Address.parse(f"unix:{self.path}"), enclave=ENCLAVE))
+        self.call(self.port.start(Address.parse(f"unix:{self.path}"), enclave=lambda: ENCLAVE))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -273,7 +273,7 @@ def test_over_vsock_only_the_enclave_may_connect(monkeypatch: pytest.MonkeyPatch
     async def run(folder: Path) -> None:
         store = SqliteStore(f"{folder}/store")
         port = StoragePort(store, log=Log(io.StringIO()), metrics=Metrics(), connections=4)
-        await port.start(Address.parse(f"unix:{folder}/s"), enclave=Address.parse("vsock:16:5000"))
+        await port.start(Address.parse(f"unix:{folder}/s"), enclave=lambda: Address.parse("vsock:16:5000"))
         vsock = getattr(socket, "AF_VSOCK", 40)
         monkeypatch.setattr(socket, "AF_VSOCK", vsock, raising=False)
         assert port._may_connect(Writer(vsock, 16))  # type: ignore[arg-type]

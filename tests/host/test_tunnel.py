@@ -100,7 +100,9 @@ def in_lab(
             metrics=metrics,
             tunnels=tunnels,
         )
-        await port.start(Address.parse(f"unix:{folder}/t.sock"), enclave=Address.parse("unix:/nowhere"))
+        await port.start(
+            Address.parse(f"unix:{folder}/t.sock"), enclave=lambda: Address.parse("unix:/nowhere")
+        )
         lab = Lab(folder, port, metrics, log)
         try:
             async with asyncio.timeout(20):
@@ -402,7 +404,9 @@ async def lab_in_this_loop(body: Callable[[Lab], Awaitable[None]], dial: str) ->
             metrics=metrics,
             tunnels=4,
         )
-        await port.start(Address.parse(f"unix:{folder}/t.sock"), enclave=Address.parse("unix:/nowhere"))
+        await port.start(
+            Address.parse(f"unix:{folder}/t.sock"), enclave=lambda: Address.parse("unix:/nowhere")
+        )
         lab = Lab(folder, port, metrics, log)
         try:
             async with asyncio.timeout(20):

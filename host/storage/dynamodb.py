@@ -1,0 +1,244 @@
+"""The store in a DynamoDB table, for hosts that may be lost: every write is a conditional one, every read a consistent one.
+
+An item is ``shard`` (text, partition key), ``key`` (text, sort key), ``epoch`` (number), ``value`` (binary). The shard is one of 16, by a
+hash of the key: one partition would bound all writes at 1,000 a second, and a listing, which nothing on the way of a signature needs, asks
+all 16. The shards are part of the table's format.
+
+botocore repeats reads by itself. It must not repeat writes: a write that was carried out and whose answer was lost would come back as a
+conflict with itself. Writes are repeated here, when DynamoDB says that it did not carry them out, and else reported as failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from host.errors import HostError
+from protocol.envelope.errors import Culprit
+
+from . import EpochConflict, StorageError, Store, Stored
+
+T = TypeVar("T")
+
+SHARDS: Final = tuple("0123456789abcdef")
+KEY_SCHEMA: Final = {"shard": "HASH", "key": "RANGE"}
+_THREADS: Final = 32
+_TIMEOUT: Final = 3.0  # seconds; the enclave gives up after 10
+_READ_ATTEMPTS: Final = 3
+_WRITE_ATTEMPTS: Final = 4
+_BACKOFF: Final = 0.05  # seconds, doubling
+_BELOW_ALL_KEYS: Final = " "
+_ABOVE_ALL_KEYS: Final = "\x7f"
+
+# DynamoDB Developer Guide, "Error messages and codes": these were refused before anything was written.
+_NOT_CARRIED_OUT: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "TransactionConflictException",
+    }
+)
+
+
+class DynamoDbStore(Store):
+    """A store in one table, for one event loop. Any number of hosts may use the same table.
+
+    :param endpoint: another server than AWS's, for tests.
+    :raises HostError: ``storage_unusable``: the table cannot be reached or has another key.
+    """
+
+    def __init__(self, table: str, *, region: str, endpoint: str | None = None) -> None:
+        self._table = table
+        self._closed = False
+        self._locks: dict[str, _KeyLock] = {}
+        try:
+            self._reader = _client(region, endpoint, attempts=_READ_ATTEMPTS)
+            self._writer = _client(region, endpoint, attempts=1)
+            schema = self._reader.describe_table(TableName=table)["Table"]["KeySchema"]
+        except (ClientError, BotoCoreError, ValueError) as error:
+            raise _unusable(table, _reason(error)) from None
+        found = {part["AttributeName"]: part["KeyType"] for part in schema}
+        if found != KEY_SCHEMA:
+            raise _unusable(table, "its key is another than shard (partition) and key (sort)")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dynamodb")
+
+    async def get(self, key: str) -> Stored | None:
+        answer = await self._run(
+            lambda: self._reader.get_item(TableName=self._table, Key=_place(key), ConsistentRead=True)
+        )
+        item = answer.get("Item")
+        return None if item is None else _stored(item)
+
+    async def put(self, key: str, *, expected: int, epoch: int, value: bytes) -> None:
+        item = {**_place(key), "epoch": {"N": str(epoch)}, "value": {"B": value}}
+        async with self._in_order(key):
+            await self._run(lambda: self._write(self._writer.put_item, expected, Item=item))
+
+    async def delete(self, key: str, *, expected: int) -> None:
+        async with self._in_order(key):
+            await self._run(lambda: self._write(self._writer.delete_item, expected, Key=_place(key)))
+
+    async def keys(self, prefix: str, *, after: str, count: int) -> list[str]:
+        # Keys are ASCII, none ends in "/", and "0" follows "/": the keys below "a/" are those between "a/" and "a0".
+        low = max(after, prefix) or _BELOW_ALL_KEYS
+        high = prefix[:-1] + "0" if prefix else _ABOVE_ALL_KEYS
+        if low >= high:
+            return []
+        found = await asyncio.gather(
+            *(self._run(functools.partial(self._between, shard, low, high, count)) for shard in SHARDS)
+        )
+        return sorted(key for keys in found for key in keys)[:count]
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._threads.shutdown)
+        self._reader.close()
+        self._writer.close()
+
+    @contextlib.asynccontextmanager
+    async def _in_order(self, key: str) -> AsyncIterator[None]:
+        """Writes to one key happen in the order in which they were asked for."""
+        lock = self._locks.setdefault(key, _KeyLock())
+        lock.users += 1
+        try:
+            async with lock.lock:
+                yield
+        finally:
+            lock.users -= 1
+            if not lock.users:
+                del self._locks[key]
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        if self._closed:
+            raise StorageError("it is closed")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except (ClientError, BotoCoreError) as error:
+            raise StorageError(_reason(error)) from None
+
+    def _write(self, operation: Callable[..., Any], expected: int, **arguments: object) -> None:
+        """One conditional write; repeated only when it certainly was not carried out.
+
+        :raises EpochConflict: the key's epoch is another.
+        """
+        condition: dict[str, object] = {
+            "ConditionExpression": "attribute_not_exists(#k)",
+            "ExpressionAttributeNames": {"#k": "key"},
+        }
+        if expected:
+            condition = {
+                "ConditionExpression": "#e = :expected",
+                "ExpressionAttributeNames": {"#e": "epoch"},
+                "ExpressionAttributeValues": {":expected": {"N": str(expected)}},
+            }
+        for attempt in range(1, _WRITE_ATTEMPTS + 1):
+            try:
+                operation(
+                    TableName=self._table,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **condition,
+                    **arguments,
+                )
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                if code == "ConditionalCheckFailedException":
+                    item = error.response.get("Item")
+                    raise EpochConflict(_stored(item).epoch if item else 0) from None
+                if code not in _NOT_CARRIED_OUT or attempt == _WRITE_ATTEMPTS:
+                    raise
+                time.sleep(_BACKOFF * 2**attempt)
+            else:
+                return
+
+    def _between(self, shard: str, low: str, high: str, count: int) -> list[str]:
+        """At most ``count`` keys of a shard, the lowest ones, both bounds excluded."""
+        keys: list[str] = []
+        start: dict[str, object] = {}
+        while len(keys) < count:
+            page = self._reader.query(
+                TableName=self._table,
+                ConsistentRead=True,
+                KeyConditionExpression="shard = :shard AND #k BETWEEN :low AND :high",
+                ExpressionAttributeNames={"#k": "key"},
+                ExpressionAttributeValues={":shard": {"S": shard}, ":low": {"S": low}, ":high": {"S": high}},
+                ProjectionExpression="#k",
+                Limit=count + 1,  # the lower bound may be a key, and is not wanted
+                **start,
+            )
+            keys += [key for item in page["Items"] if low < (key := item["key"]["S"]) < high]
+            if "LastEvaluatedKey" not in page:
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        return keys[:count]
+
+
+class _KeyLock:
+    """A lock, first come first served, and how many hold or await it."""
+
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+def shard_of(key: str) -> str:
+    """The shard of a key: the first hexadecimal digit of its SHA-256."""
+    return hashlib.sha256(key.encode()).hexdigest()[0]
+
+
+def _place(key: str) -> dict[str, dict[str, str]]:
+    return {"shard": {"S": shard_of(key)}, "key": {"S": key}}
+
+
+def _stored(item: Mapping[str, Mapping[str, Any]]) -> Stored:
+    try:
+        epoch, value = int(item["epoch"]["N"]), bytes(item["value"]["B"])
+    except (KeyError, TypeError, ValueError):
+        epoch, value = 0, b""
+    if epoch < 1 or not value:
+        raise StorageError("an item of the table is no record; somebody else wrote it")
+    return Stored(epoch, value)
+
+
+def _client(region: str, endpoint: str | None, *, attempts: int) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)
+    return boto3.session.Session().client(
+        "dynamodb",
+        region_name=region,
+        endpoint_url=endpoint,
+        config=Config(
+            connect_timeout=_TIMEOUT,
+            read_timeout=_TIMEOUT,
+            max_pool_connections=_THREADS,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            tcp_keepalive=True,
+        ),
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The class or code of a failure; AWS's words name accounts and roles."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "unknown"))
+    return type(error).__name__
+
+
+def _unusable(table: str, reason: str) -> HostError:
+    return HostError(
+        "storage_unusable",
+        f"Cannot use the DynamoDB table {table!r} as storage: {reason}. Check storage.dynamodb and the instance's role.",
+        culprit=Culprit.STORAGE,
+    )
