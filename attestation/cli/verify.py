@@ -38,7 +38,9 @@ def add_to(commands: opts.Commands) -> None:
     )
     command.add_argument("file", metavar="FILE", help="the document; - reads standard input")
     command.add_argument(
-        "--policy", metavar="FILE", help="the trust policy: roots, releases, PCRs, age (see `policy --help`)"
+        "--policy",
+        metavar="FILE",
+        help="the trust policy: roots, releases, PCRs, age (`policy` writes one; format: README.md)",
     )
     command.add_argument(
         "--pcr",

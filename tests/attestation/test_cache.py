@@ -117,6 +117,15 @@ def test_a_full_cache_forgets_what_was_not_used_longest() -> None:
         CertificateCache(0)
 
 
+def test_what_every_document_shares_stays() -> None:
+    cache = warm(capacity=6)
+    for number in range(4):
+        assert outcome(document(chain={"leaf": {"common_name": f"e{number}.test"}}), cache)[0] == "verified"
+        # mint_chain makes the certificates above the leaf anew as well; only the root is always the same.
+        assert cache._find(b"", normal_chain()["root"].der) is not None
+    assert cache._find(normal_chain()["instance"].der, normal_chain()["leaf"].der) is None
+
+
 def test_threads_may_share_it() -> None:
     cache, found = CertificateCache(capacity=3), []
 

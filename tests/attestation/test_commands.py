@@ -277,6 +277,14 @@ def test_bad_usage_is_status_2(
     assert "error:" in err
 
 
+def test_a_key_policy_without_a_manifest_is_explained(
+    measured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(capsys, "policy", "from-measurements", measured, *KMS[:5])
+    assert status == 2
+    assert "--kms needs --pcr 16=HEX, or any manifest would do" in err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
