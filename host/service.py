@@ -60,6 +60,7 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
         await _start_ports(config, store, stack, board=board, log=log, metrics=metrics)
         supervisor = Supervisor(
             locate=locator(config.enclave),
+            launched=config.enclave.address_file is not None,
             command=config.enclave.command,
             capacity=config.limits.concurrency,
             care=Care(

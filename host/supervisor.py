@@ -30,19 +30,25 @@ from .whereabouts import Locate
 
 R = TypeVar("R", Attested, SessionOpened, RecordReply, Done, StatusReply)
 
-_POLL: Final = 0.02  # seconds between attempts to reach an enclave that is starting
+_POLL: Final = 0.02  # seconds between attempts to reach an enclave that this host is starting
+_LOOK: Final = 0.2  # seconds between attempts to reach one that its launcher is starting, or will start
 
 
 class Supervisor:
     """Runs the enclave; see the module's text.
 
     :param locate: says where the enclave is; asked for every attempt to connect.
+    :param launched: a launcher says where the enclave is, and starts another when it ends; so it is looked for often, for
+        ``Timing.start`` seconds at a time.
     :param command: starts the enclave; ``None``: somebody else does.
     :param capacity: requests at the enclave at once.
     """
 
-    def __init__(self, *, locate: Locate, command: list[str] | None, capacity: int, care: Care) -> None:
+    def __init__(
+        self, *, locate: Locate, launched: bool, command: list[str] | None, capacity: int, care: Care
+    ) -> None:
         self._locate = locate
+        self._launched = launched
         self._command = command
         self._capacity = capacity
         self._care = care
@@ -122,19 +128,34 @@ class Supervisor:
     async def _connect(self, child: EnclaveProcess | None) -> Link:
         deadline = time.monotonic() + self._care.timing.start
         while True:
-            address = self._locate()
             try:
-                async with asyncio.timeout(self._care.timing.start):
-                    return await Link.connect(address, capacity=self._capacity, metrics=self._care.metrics)
-            except OSError as error:  # TimeoutError is one
-                reason = error.strerror or type(error).__name__
+                return await self._try_to_connect()
+            except HostError as error:
+                failure = error
             if child is not None and child.exited.done():
                 raise child.obituary()
-            if child is None or time.monotonic() >= deadline:
-                raise HostError(
-                    "enclave_unreachable",
-                    f"The enclave does not listen at {address}: {reason}.",
-                    culprit=Culprit.ENCLAVE,
-                    reaction=Reaction.RETRY,
-                )
-            await asyncio.wait([child.exited], timeout=_POLL)
+            if not (child or self._launched) or time.monotonic() >= deadline:
+                raise failure
+            if child is not None:
+                await asyncio.wait([child.exited], timeout=_POLL)
+            else:
+                self._care.board.enter(State.CONNECTING, fault=failure)
+                await asyncio.sleep(_LOOK)
+
+    async def _try_to_connect(self) -> Link:
+        """Connect once.
+
+        :raises HostError: ``enclave_unreachable``.
+        """
+        address = self._locate()
+        try:
+            async with asyncio.timeout(self._care.timing.start):
+                return await Link.connect(address, capacity=self._capacity, metrics=self._care.metrics)
+        except OSError as error:  # TimeoutError is one
+            reason = error.strerror or type(error).__name__
+        raise HostError(
+            "enclave_unreachable",
+            f"The enclave does not listen at {address}: {reason}.",
+            culprit=Culprit.ENCLAVE,
+            reaction=Reaction.RETRY,
+        )

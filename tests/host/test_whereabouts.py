@@ -129,6 +129,7 @@ def test_a_host_follows_the_file_from_one_enclave_to_the_next() -> None:
             wait_until(lambda: second.connections and rig.readiness()["ready"])
             assert len(second.provisions) == 1
             assert first.connections == 1
+            assert rig.readiness()["restarts"] == 1  # it waited for both without beginning anew
         finally:
             rig.call(first.stop())
             rig.call(second.stop())
