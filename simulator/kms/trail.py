@@ -114,7 +114,7 @@ def event_of(
         "userAgent": origin.user_agent,
     }
     if error is not None:
-        # CloudTrail writes this one name differently from the API.
+        # Not shown on the KMS pages of CloudTrail; other services' refusals by policy have this name there.
         event["errorCode"] = "AccessDenied" if error.code == "AccessDeniedException" else error.code
         event["errorMessage"] = error.message
     event["requestParameters"] = _parameters(call)
