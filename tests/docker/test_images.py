@@ -218,12 +218,13 @@ def test_a_second_build_of_the_host_elsewhere_holds_the_same_bytes(tmp_path):
             (context / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(HOUSE / name, context / name)
     base = [f"--build-arg=PYTHON_BASE={os.environ['PYTHON_BASE']}"] if "PYTHON_BASE" in os.environ else []
-    second = f"cosigner-second-build-{os.getpid()}"
-    target = [f"--file={context / 'Dockerfile.host'}", f"--tag={second}"]
-    docker("build", "--no-cache", *base, *target, str(context), timeout=600)
+    tags = [f"cosigner-{order}-build-{os.getpid()}" for order in ("first", "second")]
     try:
-        first_files, second_files = files(HOST), files(second)
-        assert first_files.keys() == second_files.keys()
-        assert {path for path in first_files if first_files[path] != second_files[path]} == set()
+        build = ["build", *base, "--file", "Dockerfile.host"]
+        docker(*build, "--tag", tags[0], str(HOUSE), timeout=600, directory=HOUSE)
+        docker(*build, "--no-cache", "--tag", tags[1], str(context), timeout=600, directory=context)
+        first, second = (files(tag) for tag in tags)
+        assert first.keys() == second.keys()
+        assert {path for path in first if first[path] != second[path]} == set()
     finally:
-        docker("image", "rm", second)
+        docker("image", "rm", *tags, check=False)
