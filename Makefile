@@ -45,7 +45,7 @@ test-kernel: build/kernel/bzImage ## a second build of the kernel, elsewhere and
 	image/kernel/build.sh --no-cache build/reproducible/bzImage
 	cmp build/kernel/bzImage build/reproducible/bzImage
 
-test-images: $(STAMP) ## what the images hold, and that a second build holds the same; needs docker and `make images`
+test-images: $(STAMP) ## what the images hold; needs docker and `make images`
 	$(BIN)/python -m pytest tests/docker/test_images.py
 
 test-compose: $(STAMP) ## the stack of compose.yaml with a client outside; needs root, docker and `make images`
@@ -105,7 +105,7 @@ lock: $(STAMP) ## write requirements/*.txt again from requirements/*.in
 	done
 
 clean: ## remove everything that was built or created
-	rm -rf $(VENV) native/target build .cosigner threshold/_native*.so enclave/_nsm*.so
+	rm -rf $(VENV) native/target .cosigner build threshold/_native*.so enclave/_nsm*.so
 
 $(VENV)/.dependencies: requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

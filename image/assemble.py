@@ -172,6 +172,7 @@ def _importable(application: Path, dependencies: Path, library: Path, taken: set
             finder.import_hook(name)
         except ImportError:  # a branch for another version or system
             continue
+    # Modules that are built into the interpreter have no file.
     files = (getattr(module, "__file__", None) for module in finder.modules.values())
     return {Path(file) for file in files if file is not None}
 
@@ -275,9 +276,7 @@ def _copy_library(path: Path, output: Path) -> None:
     if path.is_relative_to(output):  # a library that a wheel brought along
         return
     directory = path.parent.resolve()
-    if directory.is_relative_to(
-        "/usr/local"
-    ):  # found through ldconfig's cache, which the image does not have
+    if directory.is_relative_to("/usr/local"):  # found through ldconfig's cache, which the image lacks
         directory = Path("/usr/lib") / sysconfig.get_config_var("MULTIARCH")
     target = output / directory.relative_to("/") / path.name
     if not target.exists():

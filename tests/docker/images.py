@@ -42,9 +42,11 @@ class Entry:
     head: bytes
 
 
-def docker(*arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def docker(
+    *arguments: str, check: bool = True, timeout: float = 120, directory: Path = HOUSE
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False
+        ["docker", *arguments], cwd=directory, capture_output=True, text=True, timeout=timeout, check=False
     )
     assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.stdout}{done.stderr}"
     return done

@@ -1,4 +1,4 @@
-"""What the images hold, against a committed budget; what they must not hold, by name; and that two builds hold the same.
+"""What the images hold, against a committed budget; what they must not hold, by name; and that two builds of the host's hold the same.
 
 ``make test-images``: needs docker and the images of ``make images``.
 """
@@ -64,7 +64,7 @@ def test_nothing_lies_where_nothing_is_expected(name):
     assert {path.partition("/")[0] for path in files(image)} == set(budget["top"])
     assert below(image, "opt") == {"cosigner", "dependencies"}
     assert modules(image, "opt/cosigner") == set(budget["own"])
-    assert modules(image, "opt/dependencies") == set(budget["dependencies"])
+    assert modules(image, "opt/dependencies") <= set(budget["dependencies"])
     described = {
         name for name in below(image, "opt/dependencies/botocore/data") if not name.endswith(".json")
     }
@@ -209,27 +209,22 @@ def test_the_simulators_image_is_production_with_the_fakes_on_top():
     assert modules(SIMULATOR, "opt/cosigner") == {*BUDGETS["enclave"]["own"], "simulator"}
 
 
-@pytest.mark.parametrize("image", [ENCLAVE, HOST])
-def test_a_second_build_elsewhere_holds_the_same_bytes(image, tmp_path):
-    """No cache, another directory, another time. Owners and times are the ramdisk builder's; contents and modes are compared here."""
+def test_a_second_build_of_the_host_elsewhere_holds_the_same_bytes(tmp_path):
+    """No cache, another directory, another time. Of the enclave's image it is ``make test-reproducible`` that builds twice."""
     context = tmp_path / "somewhere" / "else"
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=HOUSE, capture_output=True, check=True).stdout
     for name in tracked.decode().rstrip("\0").split("\0"):
         if (HOUSE / name).is_file():
             (context / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(HOUSE / name, context / name)
-    bases = [
-        f"--build-arg={base}={os.environ[base]}"
-        for base in ("RUST_BASE", "PYTHON_BASE")
-        if base in os.environ
-    ]
-    dockerfile = {ENCLAVE: "Dockerfile.enclave", HOST: "Dockerfile.host"}[image]
-    second = f"cosigner-second-build-{os.getpid()}"
-    target = [f"--file={context / dockerfile}", "--target=production", f"--tag={second}"]
-    docker("build", "--no-cache", *bases, *target, str(context), timeout=1800)
+    base = [f"--build-arg=PYTHON_BASE={os.environ['PYTHON_BASE']}"] if "PYTHON_BASE" in os.environ else []
+    tags = [f"cosigner-{order}-build-{os.getpid()}" for order in ("first", "second")]
     try:
-        first_files, second_files = files(image), files(second)
-        assert first_files.keys() == second_files.keys()
-        assert {path for path in first_files if first_files[path] != second_files[path]} == set()
+        build = ["build", *base, "--file", "Dockerfile.host"]
+        docker(*build, "--tag", tags[0], str(HOUSE), timeout=600, directory=HOUSE)
+        docker(*build, "--no-cache", "--tag", tags[1], str(context), timeout=600, directory=context)
+        first, second = (files(tag) for tag in tags)
+        assert first.keys() == second.keys()
+        assert {path for path in first if first[path] != second[path]} == set()
     finally:
-        docker("image", "rm", second)
+        docker("image", "rm", *tags, check=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import threading
 import time
@@ -11,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .processes import end, spawn
+
 GUEST_CID: Final = 4
 PARENT_CID: Final = 2  # where guests of vhost-device-vsock find their host; on Nitro it is 3
 MEMORY_MB: Final = 1024
+CPUS: Final = 2  # the least that Nitro gives an enclave on x86_64
 FIRMWARE: Final = (Path("/usr/share/seabios"), Path("/usr/share/qemu"))
 INSTANCE: Final = "i-0123456789abcdef0"
 MODULE_ID: Final = f"{INSTANCE}-enc0123456789abcdef"
@@ -25,6 +27,7 @@ PARAMETERS: Final = f"cosigner.parent_cid={PARENT_CID} tsc=reliable"
 # sends them above 32 KiB since its commit 6693731487a8 («vsock/virtio: Allocate nonlinear SKBs for handling large transmit buffers»).
 WINDOW: Final = 16 << 10  # bytes
 _PATIENCE: Final = 30.0  # seconds, for what takes moments
+_GRACE: Final = 5.0  # seconds
 _CONSOLE_TAIL: Final = 60  # lines
 
 
@@ -83,30 +86,28 @@ class Machine:
         for stale in (self.vsock, device):
             stale.unlink(missing_ok=True)
         with (self._directory / "vhost.log").open("ab") as log:
-            self._vhost = subprocess.Popen(
+            self._vhost = spawn(
                 [
                     self._tools.vhost_vsock,
                     "--vm",
                     f"guest-cid={GUEST_CID},uds-path={self.vsock},socket={device},tx-buffer-size={WINDOW}",
                 ],
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         self._await(device.is_socket, "vhost-device-vsock")
         firmware = [word for path in FIRMWARE for word in ("-L", str(path))]
         with self.console.open("ab") as console:
-            self._qemu = subprocess.Popen(
+            self._qemu = spawn(
                 [
                     self._tools.qemu,
                     *firmware,
                     *("-M", f"nitro-enclave,vsock=v,id={MODULE_ID},parent-id={INSTANCE},parent-role={ROLE}"),
                     *("-chardev", f"socket,id=v,path={device}"),
                     *("-kernel", str(eif), "-append", PARAMETERS),
-                    *("-accel", "tcg", "-cpu", "max", "-m", f"{MEMORY_MB}M", "-smp", "1"),
+                    *("-accel", "tcg", "-cpu", "max", "-m", f"{MEMORY_MB}M", "-smp", str(CPUS)),
                     *("-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"),
                 ],
-                stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
             )
@@ -132,13 +133,8 @@ class Machine:
     def stop(self) -> None:
         """End every process. May be called again."""
         for process in (self._qemu, self._vhost):
-            if process is not None and process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            if process is not None:
+                end(process, _GRACE)
         self._qemu = self._vhost = None
 
     def tail(self) -> str:
@@ -148,13 +144,6 @@ class Machine:
             -_CONSOLE_TAIL:
         ]
         return "\n".join(["--- console ---", *lines, "--- end of console ---"])
-
-    def resident_mb(self) -> float:
-        """Memory that the machine has touched: QEMU's resident set, which includes QEMU itself."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-        raise MachineError("QEMU is gone")
 
     def _await(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _PATIENCE

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -34,6 +33,7 @@ from simulator.kms.server import KmsSimulator
 from simulator.pki import write_private
 
 from .machine import INSTANCE, ROLE, Machine, MachineError, Tools
+from .processes import end, spawn
 from .trust import QemuTransport, QemuUnsignedDocuments
 from .vsock import Bridge, Heartbeat, Reasons, port_socket
 
@@ -45,6 +45,7 @@ INSTANCE_KEY_ID: Final = "ASIATESTINSTANCEROLE"
 PASSPHRASE: Final = b"correct horse battery staple"
 _BOOT: Final = 180.0  # seconds; emulation is slow, and machines are shared
 _START: Final = 60.0  # seconds
+_GRACE: Final = 15.0  # seconds
 _TIMING: Final = {"status": 1, "backoff": 0.2, "backoff_max": 1, "request": 60, "provision": 120}
 
 
@@ -219,9 +220,8 @@ class Deployment:
         path = self._directory / "host.json"
         write_private(path, json.dumps(config).encode())
         with self.host_log.open("ab") as log:
-            process = subprocess.Popen(
+            process = spawn(
                 [sys.executable, "-m", "host", "--config", str(path), "--json"],
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -230,12 +230,7 @@ class Deployment:
             self.api_url = _listening(process, self.host_log)
             yield
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, _GRACE)
             if process.stdout is not None:
                 process.stdout.close()
 
