@@ -271,10 +271,15 @@ def _copy_shared_libraries(output: Path) -> None:
 
 
 def _copy_library(path: Path, output: Path) -> None:
-    """Under the name that the loader looks for, in the directory where it was found."""
+    """Under the name that the loader looks for, in a directory where it looks without a cache or an environment."""
     if path.is_relative_to(output):  # a library that a wheel brought along
         return
-    target = output / path.parent.resolve().relative_to("/") / path.name
+    directory = path.parent.resolve()
+    if directory.is_relative_to(
+        "/usr/local"
+    ):  # found through ldconfig's cache, which the image does not have
+        directory = Path("/usr/lib") / sysconfig.get_config_var("MULTIARCH")
+    target = output / directory.relative_to("/") / path.name
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.resolve(), target)

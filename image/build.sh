@@ -7,6 +7,7 @@
 #   DOCKER_BUILD_FLAGS   more arguments for `docker build`, such as --no-cache
 #   PYTHON               the interpreter (default: python3)
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 main() {

@@ -5,6 +5,7 @@
 # times of files, no cache of layers, and a clock that is 30 hours ahead, in the builder's containers and where the image is packed.
 # Variables as for image/build.sh.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ahead=+30h
 
@@ -24,8 +25,9 @@ main() {
   find "$work/a second" -exec touch --no-dereference --date 2001-01-01 {} +
 
   KERNEL=$kernel "$work/first/image/build.sh" "$output/first"
-  KERNEL=$kernel PYTHON="faketime -f $ahead ${PYTHON:-python3}" \
-    RUST_BASE=$(later RUST_BASE "$library") PYTHON_BASE=$(later PYTHON_BASE "$library") \
+  later RUST_BASE cosigner-later/rust "$library"
+  later PYTHON_BASE cosigner-later/python "$library"
+  KERNEL=$kernel PYTHON="faketime -f $ahead ${PYTHON:-python3}" RUST_BASE=cosigner-later/rust PYTHON_BASE=cosigner-later/python \
     DOCKER_BUILD_FLAGS="--no-cache ${DOCKER_BUILD_FLAGS:-}" "$work/a second/place/image/build.sh" "$output/second"
 
   for name in cosigner.eif measurements.json; do
@@ -48,17 +50,22 @@ copy_tree() {
   )
 }
 
-# A base image, by the name of its argument, in which every program sees a later clock.
+# Makes a base image in which every program sees a later clock, but for the compiler: rustc's allocator and libfaketime wait for each other.
 later() {
-  local name=$1 library=$2 context=$work/later base
+  local name=$1 tag=$2 library=$3 context=$work/later base
   base=${!name:-$(sed -n "s/^ARG $name=//p" Dockerfile.enclave)}
   mkdir -p "$context"
   cp "$library" "$context/libfaketime.so"
-  docker build --quiet --file - "$context" << EOF
+  printf '#!/bin/sh\nunset LD_PRELOAD RUSTC\nPATH=${PATH#/opt/now:}\nexec rustc "$@"\n' > "$context/rustc"
+  chmod 0755 "$context/rustc"
+  cat > "$context/Dockerfile" << EOF
 FROM $base
+COPY rustc /opt/now/rustc
 COPY libfaketime.so /usr/local/lib/libfaketime.so
+ENV PATH=/opt/now:\$PATH RUSTC=/opt/now/rustc
 ENV LD_PRELOAD=/usr/local/lib/libfaketime.so FAKETIME=$ahead FAKETIME_DONT_FAKE_MONOTONIC=1
 EOF
+  docker build --quiet --tag "$tag" "$context"
 }
 
 main "$@"

@@ -64,11 +64,14 @@ def files(image: str) -> dict[str, Entry]:
             subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE) as export,
             tarfile.open(fileobj=export.stdout, mode="r|") as archive,
         ):
-            return {
+            found = {
                 name: _entry(archive, member) for member in archive if (name := _name(member)) is not None
             }
     finally:
         docker("rm", container)
+    if not any(name.startswith("etc/") for name in found):
+        found.pop("etc", None)  # made for Docker's own files
+    return found
 
 
 def _name(member: tarfile.TarInfo) -> str | None:

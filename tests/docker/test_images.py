@@ -181,7 +181,7 @@ print(sorted(made.meta.service_model.operation_names)[:3], made.meta.endpoint_ur
 def test_outside_an_enclave_production_ends_with_its_code():
     done = docker("run", "--rm", "--network=none", "--read-only", ENCLAVE, check=False)
     assert done.returncode == 1
-    last = json.loads(done.stdout.splitlines()[-1])
+    last = json.loads(done.stderr.splitlines()[-1])
     assert (last["event"], last["code"]) == ("no_nsm_device", "nsm_device_unavailable")
 
 
@@ -198,8 +198,8 @@ def test_the_environment_has_no_say_in_what_the_enclave_runs(tmp_path):
         "--workdir=/planted",
     ]
     done = docker("run", "--rm", *planted, ENCLAVE, check=False)
-    assert "planted" not in done.stdout
-    assert "no_nsm_device" in done.stdout
+    assert "planted" not in done.stdout + done.stderr
+    assert "no_nsm_device" in done.stderr
 
 
 def test_the_simulators_image_is_production_with_the_fakes_on_top():
