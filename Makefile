@@ -105,7 +105,7 @@ lock: $(STAMP) ## write requirements/*.txt again from requirements/*.in
 	done
 
 clean: ## remove everything that was built or created
-	rm -rf $(VENV) native/target .cosigner build threshold/_native*.so enclave/_nsm*.so
+	rm -rf $(VENV) native/target build .cosigner threshold/_native*.so enclave/_nsm*.so
 
 $(VENV)/.dependencies: requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
