@@ -85,7 +85,7 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
         )
         server = _Server(config, api, log)
         async with _task(server.serve(sockets=[sock])) as serving:
-            await server.answering.wait()
+            await server.answered(serving)
             listening(url)
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({stopping, supervising, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -180,6 +180,14 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def answered(self, serving: asyncio.Task[None]) -> None:
+        """Wait until the server answers; what ends it before that is raised."""
+        answering = asyncio.create_task(self.answering.wait())
+        await asyncio.wait({answering, serving}, return_when=asyncio.FIRST_COMPLETED)
+        answering.cancel()
+        if serving.done():
+            serving.result()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

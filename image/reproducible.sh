@@ -28,7 +28,7 @@ main() {
   later RUST_BASE cosigner-later/rust "$library"
   later PYTHON_BASE cosigner-later/python "$library"
   KERNEL=$kernel PYTHON="faketime -f $ahead ${PYTHON:-python3}" RUST_BASE=cosigner-later/rust PYTHON_BASE=cosigner-later/python \
-    DOCKER_BUILD_FLAGS="--no-cache ${DOCKER_BUILD_FLAGS:-}" "$work/a second/place/image/build.sh" "$output/second"
+    "$work/a second/place/image/build.sh" "$output/second"
 
   for name in cosigner.eif measurements.json; do
     if ! cmp "$output/first/$name" "$output/second/$name"; then
@@ -51,6 +51,7 @@ copy_tree() {
 }
 
 # Makes a base image in which every program sees a later clock, but for the compiler: rustc's allocator and libfaketime wait for each other.
+# The label makes it a new one in every run, so that nothing built on it was built before.
 later() {
   local name=$1 tag=$2 library=$3 context=$work/later base
   base=${!name:-$(sed -n "s/^ARG $name=//p" Dockerfile.enclave)}
@@ -60,6 +61,7 @@ later() {
   chmod 0755 "$context/rustc"
   cat > "$context/Dockerfile" << EOF
 FROM $base
+LABEL cosigner.run=$work
 COPY rustc /opt/now/rustc
 COPY libfaketime.so /usr/local/lib/libfaketime.so
 ENV PATH=/opt/now:\$PATH RUSTC=/opt/now/rustc

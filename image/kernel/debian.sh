@@ -47,11 +47,18 @@ debian_apt() {
 }
 
 debian_mirror() {
-  local targets mirror
-  targets=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages')
-  mirror=$(sed -n 's/^Debian|Debian|//p' <<< "$targets" | head -n 1)
+  local mirror
+  mirror=$(debian_known_mirror)
+  if [ -z "$mirror" ] && [ "$(id -u)" -eq 0 ]; then # where apt's lists were never fetched, or removed to save space
+    apt-get -o DPkg::Lock::Timeout=900 -q update > /dev/null
+    mirror=$(debian_known_mirror)
+  fi
   [ -n "$mirror" ] || { echo "apt on this machine knows no mirror of Debian: is it Debian, and did apt-get update run?" >&2; return 1; }
   printf '%s\n' "$mirror"
+}
+
+debian_known_mirror() {
+  apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian|Debian|//p' | sort -u | head -n 1
 }
 
 # cache_directory NAME INPUT...: where to keep what is made of these files and words; the same inputs give the same directory.

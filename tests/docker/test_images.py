@@ -64,7 +64,7 @@ def test_nothing_lies_where_nothing_is_expected(name):
     assert {path.partition("/")[0] for path in files(image)} == set(budget["top"])
     assert below(image, "opt") == {"cosigner", "dependencies"}
     assert modules(image, "opt/cosigner") == set(budget["own"])
-    assert modules(image, "opt/dependencies") == set(budget["dependencies"])
+    assert modules(image, "opt/dependencies") <= set(budget["dependencies"])
     described = {
         name for name in below(image, "opt/dependencies/botocore/data") if not name.endswith(".json")
     }

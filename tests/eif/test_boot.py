@@ -31,8 +31,9 @@ def extended(data: bytes) -> bytes:
     return hashlib.sha384(bytes(48) + data).digest()
 
 
-def test_pid_1_says_once_that_it_booted(enclave):
-    assert enclave.heartbeat.beats == [HEARTBEAT] * enclave.boots
+def test_pid_1_says_that_it_booted(enclave):
+    assert set(enclave.heartbeat.beats) == {HEARTBEAT}
+    assert len(enclave.heartbeat.beats) >= enclave.boots
 
 
 def test_the_nsm_attests_the_very_image_that_was_built(enclave, measurements):
