@@ -128,6 +128,7 @@ _BOTOCORE_COMMON: Final = frozenset(
     }
 )
 _METADATA: Final = re.compile(r"METADATA|licenses|(LICEN[CS]E|COPYING|NOTICE|AUTHORS)[^/]*", re.IGNORECASE)
+_PLAIN: Final = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
 _LDD_LINE: Final = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$")
 
 
@@ -263,7 +264,8 @@ def _copy_shared_libraries(output: Path) -> None:
             (output / directory).symlink_to((Path("/") / directory).readlink())
     for binary in [path for path in output.rglob("*") if path.is_file() and _is_elf(path)]:
         command = ["/usr/bin/ldd", str(binary)]
-        listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+        # Without variables of the builder's: what LD_PRELOAD names is listed like a library of the program's own.
+        listing = subprocess.run(command, capture_output=True, text=True, check=False, env=_PLAIN).stdout  # noqa: S603
         if "not found" in listing:
             raise SystemExit(f"{binary.relative_to(output)} cannot be linked here:\n{listing}")
         for line in listing.splitlines():
