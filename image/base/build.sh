@@ -6,11 +6,12 @@
 #
 # Both trust what this machine trusts (its bundle of certificates), so that pip and cargo reach their registries as they do outside.
 set -euo pipefail
+# shellcheck source=image/debian.sh
+. "$(dirname "$0")/../debian.sh"
 
 kind=${1:?python or rust}
 tag=${2:?name of the image}
 suite=${SUITE:-bookworm}
-mirror=${MIRROR:-http://deb.debian.org/debian}
 bundle=/etc/ssl/certs/ca-certificates.crt
 
 if docker image inspect "$tag" > /dev/null 2>&1; then
@@ -26,7 +27,7 @@ esac
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-debootstrap --variant=minbase --include="$packages" "$suite" "$root" "$mirror" > "$root.log" 2>&1 || {
+debootstrap --variant=minbase --include="$packages" "$suite" "$root" "$(debian_mirror)" > "$root.log" 2>&1 || {
   tail -n 30 "$root.log" >&2
   exit 1
 }

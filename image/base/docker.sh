@@ -4,10 +4,12 @@
 #
 # Debian's docker.io has neither plugin before trixie; their packages depend on nothing but a C library that older releases have, too.
 set -euo pipefail
+# shellcheck source=image/debian.sh
+. "$(dirname "$0")/../debian.sh"
 
 main() {
-  command -v dockerd > /dev/null && command -v docker > /dev/null || packages docker.io
-  command -v debootstrap > /dev/null || packages debootstrap
+  command -v dockerd > /dev/null && command -v docker > /dev/null || debian_packages docker.io
+  command -v debootstrap > /dev/null || debian_packages debootstrap
   docker compose version > /dev/null 2>&1 || plugin docker-compose
   docker buildx version > /dev/null 2>&1 || plugin docker-buildx
   docker info > /dev/null 2>&1 || daemon
@@ -15,23 +17,12 @@ main() {
   docker compose version
 }
 
-packages() {
-  apt-get -o DPkg::Lock::Timeout=900 update -q
-  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=900 install -y -q --no-install-recommends "$@"
-}
-
 # Unpacked, not installed: this machine's package manager goes on without knowing of the other release.
 plugin() {
   local name=$1 work
   work=$(mktemp -d)
-  chmod 0755 "$work"
-  mkdir -p "$work"/{lists,cache/archives}/partial
-  printf '%s\n' 'Types: deb' "URIs: ${MIRROR:-http://deb.debian.org/debian}" 'Suites: trixie' 'Components: main' \
-    'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' > "$work/trixie.sources"
-  local apt=(apt-get -q -o "Dir::Etc::SourceList=$work/trixie.sources" -o Dir::Etc::SourceParts=/dev/null
-    -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache")
-  "${apt[@]}" update > /dev/null
-  (cd "$work" && "${apt[@]}" download "$name" > /dev/null)
+  debian_suite "$work" trixie
+  (cd "$work" && debian_apt "$work" apt-get -q download "$name" > /dev/null)
   mkdir -p /usr/local/lib/docker/cli-plugins
   dpkg-deb --fsys-tarfile "$work/$name"_*.deb | tar -xO "./usr/libexec/docker/cli-plugins/$name" \
     > "/usr/local/lib/docker/cli-plugins/$name"

@@ -8,7 +8,7 @@
 set -euo pipefail
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-. "$here/debian.sh"
+. "$here/../debian.sh"
 . "$here/source.lock"
 
 main() {

@@ -6,7 +6,7 @@
 set -euo pipefail
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-. "$here/../../../image/kernel/debian.sh"
+. "$here/../../../image/debian.sh"
 . "$here/lock"
 
 main() {

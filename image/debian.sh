@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What build scripts need of Debian: packages of the machine's own suite, files of other suites, a cache.
 #
 # Files of other suites are fetched without making apt install from them: lists and sources lie in a directory of their own, so that no
