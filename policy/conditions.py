@@ -47,6 +47,13 @@ def hours(rule: Rule, at: int) -> Finding | None:
     return Finding(NO, "hours", "outside_hours", rule.hours, at)
 
 
+def payloads(rule: Rule, facts: Facts) -> Finding | None:
+    """``payloads``."""
+    if rule.payloads is None or facts.payload in rule.payloads:
+        return None
+    return Finding(NO, "payloads", "other_payload", rule.payloads, facts.payload)
+
+
 def chain_ids(rule: Rule, facts: Facts) -> Finding | None:
     """``chainIds``. A message is good on every chain, so none of them is its own."""
     if facts.chain_id is None:
@@ -148,7 +155,7 @@ def call(rule: Rule, facts: Facts) -> Finding | None:
     if function is None:
         return None
     if facts.call is None:
-        verdict = UNKNOWN if f.RAW_DIGEST in facts.blind else NO
+        verdict = UNKNOWN if facts.payload == f.RAW_DIGEST else NO
         return Finding(verdict, "functionName", "not_a_call", function.signature)
     data = facts.call[1]
     if data[:4] != function.selector:
@@ -170,7 +177,7 @@ def typed_data(rule: Rule, facts: Facts) -> Finding | None:
     """``typedData``: one of the patterns."""
     data = facts.typed_data
     if data is None:
-        verdict = UNKNOWN if f.RAW_DIGEST in facts.blind else NO
+        verdict = UNKNOWN if facts.payload == f.RAW_DIGEST else NO
         return Finding(verdict, "typedData", "not_typed_data")
     verdicts = {_matches(pattern, facts) for pattern in rule.typed_data}
     asked = (data.primary_type, data.name, data.chain_id, data.verifying_contract)
@@ -201,25 +208,23 @@ def blind(rule: Rule, facts: Facts) -> Finding | None:
     if rule.allow:
         for code, about in facts.blind.items():
             if code not in rule.blind and not _is_explained(rule, facts, code):
-                return Finding(NO, "blind", "blind_not_allowed", code, about)
+                return Finding(NO, "blind", "blind_not_allowed", None, (code, about))
         return None
     for code, about in facts.blind.items():
         if code in rule.blind:
-            return Finding(YES, "blind", "blind_denied", code, about)
-    verdict = UNKNOWN if f.RAW_DIGEST in facts.blind else NO
+            return Finding(YES, "blind", "blind_denied", None, (code, about))
+    verdict = UNKNOWN if facts.payload == f.RAW_DIGEST else NO
     return Finding(verdict, "blind", "nothing_blind")
 
 
 def _is_explained(rule: Rule, facts: Facts, code: str) -> bool:
-    """Whether the rule says in another way what it lets happen unseen: by function, by typed data, or by naming who is called.
+    """Whether the rule says in another way what it lets happen unseen: by function, or by naming what is called.
 
     A rule with limits does not by naming alone: whoever is called could move what the limits do not see.
     """
     match code:
         case f.CALL if rule.function is not None:
             return True
-        case f.TYPED_DATA:
-            return bool(rule.typed_data)
         case f.CALL | f.INSTRUCTION if not rule.limits:
             names = (rule.addresses or frozenset()) | (rule.contracts or frozenset())
             return bool(names) and all(callee in names for callee in facts.callees)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import effects_bitcoin, effects_evm, effects_solana
-from .facts import EVERYTHING, RAW_DIGEST, Facts
+from .facts import RAW_DIGEST, Facts
 from .summary import (
     BitcoinTransaction,
     EvmMessage,
@@ -29,6 +29,4 @@ def facts_of(summary: Summary) -> Facts:
         case BitcoinTransaction():
             return effects_bitcoin.transaction(summary)
         case RawDigest():
-            facts = Facts(summary.chain)
-            facts.conceal(RAW_DIGEST, "a digest", EVERYTHING, "A digest says nothing about what is signed.")
-            return facts
+            return Facts.opaque(summary.chain, RAW_DIGEST, "A digest says nothing about what is signed.")

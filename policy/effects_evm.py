@@ -27,7 +27,7 @@ _KNOWN: Final = {
 
 def transaction(summary: EvmTransaction) -> Facts:
     """A transaction. The fee counts as the chain's own coin: whoever sets the price of gas can give all of it away."""
-    facts = Facts(EVM, summary.chain_id)
+    facts = Facts(EVM, chain_id=summary.chain_id)
     facts.add(Coin(EVM, summary.chain_id, None), summary.value + summary.max_fee)
     if summary.to is None:
         facts.conceal(
@@ -52,23 +52,18 @@ def transaction(summary: EvmTransaction) -> Facts:
 
 def message(summary: EvmMessage) -> Facts:
     """A message: valid on every chain, for whoever accepts it."""
-    facts = Facts(EVM)
-    code, about = f.MESSAGE, "a message"
-    if summary.validator is not None:
-        code, about = f.VALIDATOR_MESSAGE, summary.validator
-        facts.callees.append(summary.validator)
-    facts.conceal(code, about, f.EVERYTHING, "What is done with a message is not known.")
-    return facts
+    why = "What is done with a message is not known."
+    if summary.validator is None:
+        return Facts.opaque(EVM, f.MESSAGE, why)
+    return Facts.opaque(EVM, f.VALIDATOR_MESSAGE, why, summary.validator)
 
 
 def typed_data(summary: EvmTypedData) -> Facts:
     """Typed data: often an order or a permit, so worth as much as a transaction."""
-    facts = Facts(EVM, summary.chain_id, typed_data=summary)
-    if summary.verifying_contract is not None:
-        facts.callees.append(summary.verifying_contract)
-    facts.conceal(
-        f.TYPED_DATA, summary.primary_type, f.EVERYTHING, "What a contract does with typed data is not known."
-    )
+    contract = () if summary.verifying_contract is None else (summary.verifying_contract,)
+    facts = Facts.opaque(EVM, f.TYPED_DATA, "What a contract does with typed data is not known.", *contract)
+    facts.chain_id = summary.chain_id
+    facts.typed_data = summary
     return facts
 
 

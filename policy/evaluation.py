@@ -114,18 +114,12 @@ def _findings(rule: Rule, case: Case) -> list[Finding]:
         found.append(conditions.hours(rule, case.action.at))
     facts = case.facts
     if facts is not None:
+        found.append(conditions.payloads(rule, facts))
         if rule.chain_ids is not None:
             found.append(conditions.chain_ids(rule, facts))
         if rule.networks is not None:
             found.append(conditions.networks(rule, facts))
-        if rule.allow:
-            if rule.addresses is not None or rule.contracts is not None:
-                found.append(conditions.addresses_allowed(rule, facts))
-        else:
-            if rule.addresses is not None:
-                found.append(conditions.addresses_denied(rule, facts))
-            if rule.contracts is not None:
-                found.append(conditions.contracts_denied(rule, facts))
+        _parties(rule, facts, found)
         if rule.function is not None:
             found.append(conditions.call(rule, facts))
         if rule.typed_data:
@@ -135,6 +129,18 @@ def _findings(rule: Rule, case: Case) -> list[Finding]:
         if rule.limits:
             found.append(conditions.limits(rule, case, facts))
     return [finding for finding in found if finding is not None]
+
+
+def _parties(rule: Rule, facts: Facts, found: list[Finding | None]) -> None:
+    if rule.addresses is None and rule.contracts is None:
+        return
+    if rule.allow:
+        found.append(conditions.addresses_allowed(rule, facts))
+        return
+    if rule.addresses is not None:
+        found.append(conditions.addresses_denied(rule, facts))
+    if rule.contracts is not None:
+        found.append(conditions.contracts_denied(rule, facts))
 
 
 def _allow(rule: Rule, action: Action, findings: list[Finding]) -> RuleVerdict:
@@ -189,7 +195,7 @@ def _layer(name: str, judged: tuple[RuleVerdict, ...]) -> LayerVerdict:
 
 # A rule of another chain or operation is further away than one whose limit is exceeded.
 _FAR = frozenset(
-    {"chain", "operations", "notBefore", "notAfter", "chainIds", "networks", "functionName", "typedData"}
+    {"chain", "operations", "notBefore", "notAfter", "chainIds", "networks", "functionName", "payloads"}
 )
 
 

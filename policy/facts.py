@@ -11,22 +11,31 @@ from typing import Final, NamedTuple
 from .assets import Coin
 from .summary import EvmTypedData
 
-# What a signature may do unseen. Each is refused unless an allow rule lists it in `blind`.
+# Kinds of payload. An allow rule is about transactions unless it lists others.
+TRANSACTION: Final = "transaction"
+MESSAGE: Final = "message"
+VALIDATOR_MESSAGE: Final = "validatorMessage"
+TYPED_DATA: Final = "typedData"
+RAW_DIGEST: Final = "rawDigest"
+PAYLOADS: Final = (TRANSACTION, MESSAGE, VALIDATOR_MESSAGE, TYPED_DATA, RAW_DIGEST)
+
+# What a transaction may do unseen. Each is refused unless an allow rule lists it in `blind`.
 CALL: Final = "evm.call"
 CONTRACT_CREATION: Final = "evm.contract_creation"
 UNLIMITED_APPROVAL: Final = "evm.unlimited_approval"
 AUTHORIZATION: Final = "evm.authorization"
-MESSAGE: Final = "evm.message"
-VALIDATOR_MESSAGE: Final = "evm.validator_message"
-TYPED_DATA: Final = "evm.typed_data"
 INSTRUCTION: Final = "solana.instruction"
 UNNAMED_MINT: Final = "solana.unnamed_mint"
 SCRIPT: Final = "bitcoin.script"
-RAW_DIGEST: Final = "raw_digest"
 BLIND: Final = (
-    CALL, CONTRACT_CREATION, UNLIMITED_APPROVAL, AUTHORIZATION, MESSAGE, VALIDATOR_MESSAGE, TYPED_DATA,
-    INSTRUCTION, UNNAMED_MINT, SCRIPT, RAW_DIGEST,
-)  # fmt: skip
+    CALL,
+    CONTRACT_CREATION,
+    UNLIMITED_APPROVAL,
+    AUTHORIZATION,
+    INSTRUCTION,
+    UNNAMED_MINT,
+    SCRIPT,
+)
 
 TOKENS: Final = "tokens"  # what is unknown concerns tokens; the chain's own coin is known exactly
 EVERYTHING: Final = "everything"
@@ -49,6 +58,7 @@ class Party(NamedTuple):
 class Facts:
     """See the module.
 
+    :ivar payload: one of :data:`PAYLOADS`.
     :ivar chain_id: ``None``: the signature is good on every chain, or nobody knows where.
     :ivar recipients: who receives.
     :ivar callees: contracts and programs that are called and can do anything.
@@ -63,6 +73,7 @@ class Facts:
     """
 
     chain: str
+    payload: str = TRANSACTION
     chain_id: int | None = None
     network: str | None = None
     recipients: list[Party] = field(default_factory=list)
@@ -83,9 +94,20 @@ class Facts:
             self.amounts[coin] = self.amounts.get(coin, 0) + amount
 
     def conceal(self, code: str, about: str, unknown: str = "", parties: str = "") -> None:
-        """Note something that cannot be seen."""
+        """Note something that a transaction does unseen."""
         self.blind.setdefault(code, about)
         if unknown:
             self.unknown_amounts.setdefault(code, unknown)
         if parties:
             self.unknown_parties = self.unknown_parties or parties
+
+    @staticmethod
+    def opaque(chain: str, payload: str, why: str, *callees: str) -> Facts:
+        """What is known of a payload that is no transaction: nothing of amounts and receivers."""
+        return Facts(
+            chain,
+            payload,
+            callees=list(callees),
+            unknown_amounts={payload: EVERYTHING},
+            unknown_parties=why,
+        )

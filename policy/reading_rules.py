@@ -8,26 +8,24 @@ from typing import Any, Final
 
 from . import fields
 from .abi import Function, function, function_of_abi
-from .addresses import BTC, CHAINS, EVM, SVM, normal
-from .assets import BUILT_IN, Asset
+from .addresses import BTC, CHAINS, EVM, normal
+from .assets import Asset
 from .errors import PolicyError
-from .facts import BLIND
+from .facts import BLIND, PAYLOADS, TRANSACTION, TYPED_DATA
 from .fields import Members
 from .reading_constraints import read_constraints
+from .reading_limits import read_limits
 from .rules import (
     FACTORS,
-    LIFETIME,
     OPERATIONS,
     Approvals,
     Hours,
-    Limit,
     Rule,
     TypedDataPattern,
 )
 
 MAX_ADDRESSES: Final = 256
 MAX_CHAIN_IDS: Final = 64
-MAX_LIMITS: Final = 16
 MAX_PATTERNS: Final = 64
 MAX_HOURS: Final = 16
 MAX_APPROVERS: Final = 32
@@ -37,13 +35,10 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _ABOUT_PAYLOADS: Final = (
     "address", "addresses", "contracts", "chainId", "chainIds", "networks", "functionName", "valueLimit",
-    "valueLimits", "blind", "typedData",
+    "valueLimits", "blind", "typedData", "payloads",
 )  # fmt: skip
-_WINDOW: Final = re.compile(r"([1-9][0-9]{0,7})([smhd])")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_ABOUT_TRANSACTIONS: Final = ("functionName", "valueLimit", "valueLimits")
 _CLOCK: Final = re.compile(r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00))")
-MIN_WINDOW: Final = 60
-MAX_WINDOW: Final = 366 * 86400
 
 
 def read_rule(entry: Any, assets: Mapping[str, Asset], field: str) -> Rule:  # noqa: ANN401  (JSON)
@@ -59,23 +54,27 @@ def read_rule(entry: Any, assets: Mapping[str, Asset], field: str) -> Rule:  # n
     chain_ids = _chain_ids(members)
     chain = _chain(members, chain_ids)
     function, constraints = _function(members, chain)
+    allow = (
+        fields.choice(members.take("ruleType", str), ("allow", "deny"), members.path("ruleType")) == "allow"
+    )
+    typed_data = _typed_data(members)
     rule = Rule(
         key=rule_id or name,
         name=name,
         rule_id=rule_id,
-        allow=fields.choice(members.take("ruleType", str), ("allow", "deny"), members.path("ruleType"))
-        == "allow",
+        allow=allow,
         operations=members.names("operations", OPERATIONS) or frozenset({"sign"}),
         chain=chain,
         chain_ids=chain_ids,
+        payloads=members.names("payloads", PAYLOADS) or default_payloads(allow=allow, typed=bool(typed_data)),
         networks=members.names("networks", NETWORKS),
         addresses=_addresses(members, chain),
         contracts=_contracts(members, chain),
         function=function,
         constraints=constraints,
-        limits=_limits(members, assets, chain),
+        limits=read_limits(members, assets, chain),
         blind=members.names("blind", BLIND) or frozenset(),
-        typed_data=_typed_data(members),
+        typed_data=typed_data,
         **_times(members),
         **_requirements(members),
         **_restrictions(members),
@@ -87,9 +86,17 @@ def read_rule(entry: Any, assets: Mapping[str, Asset], field: str) -> Rule:  # n
     return rule
 
 
+def default_payloads(*, allow: bool, typed: bool) -> frozenset[str] | None:
+    """Which kinds of payload a rule is about that does not say so: a deny rule about all."""
+    if not allow:
+        return None
+    return frozenset({TYPED_DATA if typed else TRANSACTION})
+
+
 def _check(rule: Rule, entry: Mapping[str, object], field: str) -> None:
     """Refuse rules that say two things at once."""
     payload = [name for name in _ABOUT_PAYLOADS if name in entry]
+    countable = [name for name in _ABOUT_TRANSACTIONS if name in entry]
     typed = bool(rule.typed_data)
     ends_first = rule.not_after is not None and (rule.not_before or 0) >= rule.not_after
     for contradiction, name, message in (
@@ -104,7 +111,21 @@ def _check(rule: Rule, entry: Mapping[str, object], field: str) -> None:
             "Only Bitcoin rules have networks; EVM chains have chainIds, and Solana messages name no network.",
         ),
         (typed and rule.chain not in {None, EVM}, "typedData", "Typed data is EVM's."),
-        (typed and rule.function is not None, "typedData", "A payload is a call or typed data, never both."),
+        (
+            typed and rule.payloads not in {None, frozenset({TYPED_DATA})},
+            "payloads",
+            "typedData is about typed data.",
+        ),
+        (
+            rule.payloads not in {None, frozenset({TRANSACTION})} and bool(countable),
+            "".join(countable[:1]),
+            "Only a transaction has this; give the other payloads a rule of their own.",
+        ),
+        (
+            bool(rule.blind) and rule.payloads is not None and TRANSACTION not in rule.payloads,
+            "blind",
+            "Only transactions are signed blind; other payloads are named in payloads.",
+        ),
         (
             not rule.allow and bool(rule.factors or rule.approvals),
             "requires",
@@ -195,60 +216,6 @@ def _function(members: Members, chain: str | None) -> tuple[Function | None, tup
     else:
         raise PolicyError("policy_conflict", "Without contractAbi the full signature is needed.", where)
     return found, read_constraints(constraints or [], found, members.path("argumentConstraints"))
-
-
-def _limits(members: Members, assets: Mapping[str, Asset], chain: str | None) -> tuple[Limit, ...]:
-    """``valueLimit``, the product's one limit, or ``valueLimits``, several."""
-    single = members.optional("valueLimit", dict)
-    several = members.list("valueLimits", MAX_LIMITS)
-    if single is not None and several is not None:
-        raise PolicyError("policy_conflict", "Either valueLimit or valueLimits.", members.path("valueLimit"))
-    entries = [(single, "valueLimit")] if single is not None else []
-    entries += [(entry, f"valueLimits[{i}]") for i, entry in enumerate(several or [])]
-    limits = [_limit(Members(entry, members.path(name)), assets, chain) for entry, name in entries]
-    fields.distinct([(limit.asset.name, limit.window) for limit in limits], members.path("valueLimits"))
-    return tuple(sorted(limits, key=lambda limit: (limit.asset.name, limit.window)))
-
-
-def _limit(members: Members, assets: Mapping[str, Asset], chain: str | None) -> Limit:
-    asset = _asset(members.take("asset", str), assets, chain, members.path("asset"))
-    amounts = [
-        None if (amount := members.optional(name, str)) is None else asset.read(amount, members.path(name))
-        for name in ("maxPerCall", "totalLimit")
-    ]
-    window = members.optional("window", str)
-    if amounts == [None, None]:
-        raise PolicyError(
-            "policy_missing_field", "A limit has maxPerCall, totalLimit or both.", members.path("maxPerCall")
-        )
-    if window is not None and amounts[1] is None:
-        raise PolicyError("policy_conflict", "A window is that of a totalLimit.", members.path("window"))
-    seconds = LIFETIME if window is None else _window(window, members.path("window"))
-    members.end()
-    return Limit(asset, amounts[0], amounts[1], seconds)
-
-
-def _asset(name: str, assets: Mapping[str, Asset], chain: str | None, where: str) -> Asset:
-    """An asset by its name, or a token by its address; amounts of the latter are in base units."""
-    found = BUILT_IN.get(name) or assets.get(name)
-    if found is not None:
-        return found
-    if chain not in {EVM, SVM}:
-        raise PolicyError("policy_value", "There is no such asset; name it in the layer's assets.", where)
-    token = normal(name, chain, where)
-    if chain == EVM and int(token, 16) == 0:
-        raise PolicyError(
-            "policy_value", "The zero address is no token; the coin of EVM chains is ETH.", where
-        )
-    return Asset(token, chain, None, token, 0)
-
-
-def _window(text: str, where: str) -> int:
-    match = _WINDOW.fullmatch(text)
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not MIN_WINDOW <= seconds <= MAX_WINDOW:
-        raise PolicyError("policy_value", "A window such as 24h is expected, of a minute to 366 days.", where)
-    return seconds
 
 
 def _typed_data(members: Members) -> tuple[TypedDataPattern, ...]:

@@ -87,6 +87,7 @@ class Rule:
     """One rule. ``None`` and empty collections set no condition, but for ``blind``.
 
     :ivar key: the rule's id, or its name where it has none; unique within the layer.
+    :ivar payloads: kinds of payload (:data:`policy.facts.PAYLOADS`); ``None``: all, of deny rules only.
     :ivar blind: what an allow rule may sign unseen, and what a deny rule refuses (:data:`policy.facts.BLIND`).
     :ivar cautious: whether a deny rule also refuses what it cannot see.
     """
@@ -97,6 +98,7 @@ class Rule:
     allow: bool
     operations: frozenset[str] = frozenset({"sign"})
     chain: str | None = None
+    payloads: frozenset[str] | None = None
     chain_ids: frozenset[int] | None = None
     networks: frozenset[str] | None = None
     addresses: frozenset[str] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -51,7 +51,7 @@ class Usage:
     whoever keeps the value makes sure that decision, charge and storing happen one after another.
     """
 
-    counters: Mapping[Key, Mapping[int, int]] = MappingProxyType({})
+    counters: Mapping[Key, Mapping[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     def used(self, key: Key, at: int) -> int:
         """What counts against a total at this time. Slots of the future count: a clock that went back frees nothing."""

@@ -7,15 +7,13 @@ from typing import Final, TypeVar
 
 from . import text
 from .fields import written_time
-from .reading_rules import DAYS
+from .reading_rules import DAYS, default_payloads
 from .rules import FACTORS, LIFETIME, Constraint, Hours, Layer, Limit, Policy, Rule, Scalar, TypedDataPattern
 
 T = TypeVar("T", int, str)
 
 _LABEL: Final = b"cosigner/policy/v1"
-_LAYERT = TypeVar("T", int, str)
-
-_LABEL: Final = b"cosigner/policy-layer/v1"
+_LAYER_LABEL: Final = b"cosigner/policy-layer/v1"
 
 
 def policy_bytes(policy: Policy) -> bytes:
@@ -64,6 +62,7 @@ def rule_members(rule: Rule) -> dict[str, object]:
         "ruleType": "allow" if rule.allow else "deny",
         "ruleId": rule.rule_id,
         "chain": rule.chain,
+        "payloads": _payloads(rule),
         "chainIds": _sorted(rule.chain_ids),
         "networks": _sorted(rule.networks),
         "addresses": _sorted(rule.addresses),
@@ -83,6 +82,11 @@ def rule_members(rule: Rule) -> dict[str, object]:
         "modifiableBySigner": True if rule.modifiable_by_signer else None,
     }
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _payloads(rule: Rule) -> list[str] | None:
+    usual = default_payloads(allow=rule.allow, typed=bool(rule.typed_data))
+    return None if rule.payloads == usual else _sorted(rule.payloads)
 
 
 def _sorted(values: frozenset[T] | None) -> list[T] | None:

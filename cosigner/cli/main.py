@@ -1,4 +1,7 @@
-"""Arguments, exit codes, and nothing else: 0 done, 1 refused (with a stable code), 2 wrong usage, 130 interrupted."""
+"""Arguments, exit codes, and nothing else: 0 done, 1 refused (with a stable code), 2 wrong usage, 130 interrupted.
+
+Of ``policy check``: 0 allowed, 1 denied, 2 not decided.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from .. import config  # noqa: TID252
 from . import commands
 from .inputs import derivation_path
 from .output import Output
+from .policies_parser import add_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     output = Output(as_json=options.json)
     try:
-        asyncio.run(options.run(options, output))
+        status: int | None = asyncio.run(options.run(options, output))
     except CosignerError as error:
         output.error(error)
         return 1
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return status or 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -173,6 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in (solana, bitcoin, transaction, message, typed_data):
         command.add_argument("--wallet", required=True, metavar="ID", help="the wallet's id")
         command.add_argument("file", type=Path, metavar="FILE", help="what to sign; - is standard input")
+
+    add_policy(subparsers, _Parser(add_help=False))
 
     demo = subparsers.add_parser(
         "demo",
