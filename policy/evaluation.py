@@ -162,9 +162,11 @@ def _deny(rule: Rule, findings: list[Finding]) -> RuleVerdict:
         for finding in findings
         if finding.verdict == NO or (finding.verdict == UNKNOWN and not rule.cautious)
     )
-    return (
-        RuleVerdict(rule, DOES_NOT_APPLY, against) if against else RuleVerdict(rule, DENIES, tuple(findings))
-    )
+    if against:
+        return RuleVerdict(rule, DOES_NOT_APPLY, against)
+    # What surprises comes first: what could not be seen, then limits rather than what leads to them.
+    telling = sorted(reversed(findings), key=lambda finding: finding.verdict != UNKNOWN)
+    return RuleVerdict(rule, DENIES, tuple(telling))
 
 
 def _layer(name: str, judged: tuple[RuleVerdict, ...]) -> LayerVerdict:
