@@ -7,7 +7,9 @@ denial, and a rule of either type reads as it says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from . import facts as f
 from .action import Action
@@ -22,7 +24,10 @@ from .usage import Key, Usage
 
 @dataclass(slots=True)
 class Case:
-    """What rules are compared with. ``facts`` is ``None`` for operations without a payload."""
+    """What rules are compared with.
+
+    :ivar facts: ``None`` for operations without a payload.
+    """
 
     action: Action
     facts: Facts | None
@@ -47,14 +52,7 @@ def hours(rule: Rule, at: int) -> Finding | None:
     return Finding(NO, "hours", "outside_hours", rule.hours, at)
 
 
-def payloads(rule: Rule, facts: Facts) -> Finding | None:
-    """``payloads``."""
-    if rule.payloads is None or facts.payload in rule.payloads:
-        return None
-    return Finding(NO, "payloads", "other_payload", rule.payloads, facts.payload)
-
-
-def chain_ids(rule: Rule, facts: Facts) -> Finding | None:
+def _chain_ids(rule: Rule, facts: Facts) -> Finding | None:
     """``chainIds``. A message is good on every chain, so none of them is its own."""
     if facts.chain_id is None:
         return Finding(UNKNOWN, "chainIds", "chain_id_unknown", rule.chain_ids)
@@ -63,7 +61,7 @@ def chain_ids(rule: Rule, facts: Facts) -> Finding | None:
     return Finding(NO, "chainIds", "chain_id_not_listed", rule.chain_ids, facts.chain_id)
 
 
-def networks(rule: Rule, facts: Facts) -> Finding | None:
+def _networks(rule: Rule, facts: Facts) -> Finding | None:
     """``networks``."""
     if facts.network is None:
         return Finding(UNKNOWN, "networks", "network_unknown", rule.networks)
@@ -72,7 +70,11 @@ def networks(rule: Rule, facts: Facts) -> Finding | None:
     return Finding(NO, "networks", "network_not_listed", rule.networks, facts.network)
 
 
-def addresses_allowed(rule: Rule, facts: Facts) -> Finding | None:
+def _addresses(rule: Rule, facts: Facts) -> Finding | None:
+    return _addresses_allowed(rule, facts) if rule.allow else _addresses_denied(rule, facts)
+
+
+def _addresses_allowed(rule: Rule, facts: Facts) -> Finding | None:
     """``addresses`` and ``contracts`` of an allow rule: whoever receives and whatever is called must be named."""
     field = "addresses" if rule.addresses is not None else "contracts"
     names = rule.addresses or frozenset()
@@ -92,20 +94,23 @@ def addresses_allowed(rule: Rule, facts: Facts) -> Finding | None:
     return None
 
 
-def addresses_denied(rule: Rule, facts: Facts) -> Finding:
+def _addresses_denied(rule: Rule, facts: Facts) -> Finding:
     """``addresses`` of a deny rule: one that is named is enough."""
     names = rule.addresses or frozenset()
-    named = [party.address for party in facts.recipients if _is_named(party, names, facts)]
-    named += [other for other in (*facts.callees, *facts.others, *facts.programs) if other in names]
-    named += _hidden_in_calldata(names, facts)
-    if named:
-        return Finding(YES, "addresses", "address_denied", None, named[0])
+    for party in facts.recipients:
+        if _is_named(party, names, facts):
+            return Finding(YES, "addresses", "address_denied", None, party.address)
+    if facts.callees or facts.others or facts.programs:
+        named = [name for name in (*facts.callees, *facts.others, *facts.programs) if name in names]
+        named += _hidden_in_calldata(names, facts)
+        if named:
+            return Finding(YES, "addresses", "address_denied", None, min(named))
     if facts.unknown_parties:
         return Finding(UNKNOWN, "addresses", "address_unknown", None, facts.unknown_parties)
     return Finding(NO, "addresses", "address_not_listed", None, _first_party(facts))
 
 
-def contracts_denied(rule: Rule, facts: Facts) -> Finding:
+def _contracts_denied(rule: Rule, facts: Facts) -> Finding:
     """``contracts`` of a deny rule: one that is called is enough."""
     called = [*facts.callees, *sorted(facts.programs)]
     named = [other for other in called if rule.contracts is not None and other in rule.contracts]
@@ -146,10 +151,12 @@ def _hidden_in_calldata(names: frozenset[str], facts: Facts) -> list[str]:
 
 
 def _first_party(facts: Facts) -> str | None:
-    return next((party.address for party in facts.recipients), next(iter(facts.callees), None))
+    if facts.recipients:
+        return facts.recipients[0].address
+    return facts.callees[0] if facts.callees else None
 
 
-def call(rule: Rule, facts: Facts) -> Finding | None:
+def _call(rule: Rule, facts: Facts) -> Finding | None:
     """``functionName`` and ``argumentConstraints``."""
     function = rule.function
     if function is None:
@@ -173,7 +180,7 @@ def call(rule: Rule, facts: Facts) -> Finding | None:
     )
 
 
-def typed_data(rule: Rule, facts: Facts) -> Finding | None:
+def _typed_data(rule: Rule, facts: Facts) -> Finding | None:
     """``typedData``: one of the patterns."""
     data = facts.typed_data
     if data is None:
@@ -210,6 +217,8 @@ def blind(rule: Rule, facts: Facts) -> Finding | None:
             if code not in rule.blind and not _is_explained(rule, facts, code):
                 return Finding(NO, "blind", "blind_not_allowed", None, (code, about))
         return None
+    if not rule.blind:
+        return None
     for code, about in facts.blind.items():
         if code in rule.blind:
             return Finding(YES, "blind", "blind_denied", None, (code, about))
@@ -232,7 +241,7 @@ def _is_explained(rule: Rule, facts: Facts, code: str) -> bool:
             return False
 
 
-def limits(rule: Rule, case: Case, facts: Facts) -> Finding | None:
+def limits(rule: Rule, facts: Facts, case: Case) -> Finding | None:
     """``valueLimit`` and ``valueLimits``: an allow rule needs all kept, a deny rule applies where one is exceeded."""
     for limit in rule.limits:
         if (exceeded := _exceeded(rule, limit, case, facts)) is not None:
@@ -257,13 +266,20 @@ def _exceeded(rule: Rule, limit: Limit, case: Case, facts: Facts) -> Finding | N
 
 def moved(limit: Limit, facts: Facts) -> int:
     """How much of the limit's asset can leave."""
-    return sum(amount for coin, amount in facts.amounts.items() if limit.asset.covers(coin))
+    total = 0
+    for coin, amount in facts.amounts.items():
+        if limit.asset.covers(coin):
+            total += amount
+    return total
 
 
 def _uncovered(rule: Rule, facts: Facts) -> Finding | None:
     """A rule that limits one asset says what may move: what it does not name must stay."""
     for coin, amount in facts.amounts.items():
-        if not any(limit.asset.covers(coin) for limit in rule.limits):
+        for limit in rule.limits:
+            if limit.asset.covers(coin):
+                break
+        else:
             return Finding(NO, "valueLimit.asset", "asset_not_limited", None, (coin, amount))
     for code in facts.unknown_amounts:
         if code not in rule.blind and not (code == f.CALL and rule.function is not None):
@@ -276,3 +292,14 @@ def _not_exceeded(rule: Rule, facts: Facts) -> Finding:
         if what == f.EVERYTHING or any(limit.asset.token is not None for limit in rule.limits):
             return Finding(UNKNOWN, "valueLimit", "amount_unknown", None, code)
     return Finding(NO, "valueLimit", "within_limits")
+
+
+# By field of the rule, in the order in which findings are reported.
+ON_PAYLOADS: Final[dict[str, Callable[[Rule, Facts], Finding | None]]] = {
+    "chainIds": _chain_ids,
+    "networks": _networks,
+    "addresses": _addresses,
+    "contracts": _contracts_denied,
+    "functionName": _call,
+    "typedData": _typed_data,
+}

@@ -6,9 +6,8 @@ only ever narrow what other layers allow, their order means nothing, and no rule
 
 from __future__ import annotations
 
-from . import conditions
 from .action import Action
-from .conditions import Case, moved
+from .conditions import ON_PAYLOADS, Case, blind, hours, limits, moved, validity
 from .decisions import Allow, Decision, Deny
 from .effects import facts_of
 from .facts import Facts
@@ -78,14 +77,18 @@ def decide(action: Action, summary: Summary | None, rules: Policy, usage: Usage)
 def judge(rule: Rule, case: Case) -> RuleVerdict:
     """What one rule says of a case."""
     action = case.action
-    if (invalid := conditions.validity(rule, action.at)) is not None:
-        return RuleVerdict(rule, DOES_NOT_APPLY, (invalid,))
+    if rule.not_before is not None or rule.not_after is not None:
+        invalid = validity(rule, action.at)
+        if invalid is not None:
+            return RuleVerdict(rule, DOES_NOT_APPLY, (invalid,))
     if rule.chain is not None and rule.chain != action.chain:
         return RuleVerdict(
             rule, DOES_NOT_APPLY, (Finding(NO, "chain", "other_chain", rule.chain, action.chain),)
         )
-    if (blocked := _blocked(rule, action)) is not None:
-        return RuleVerdict(rule, BLOCKS, (blocked,))
+    if rule.block_export or rule.block_revocation or rule.block_client_signing:
+        blocked = _blocked(rule, action)
+        if blocked is not None:
+            return RuleVerdict(rule, BLOCKS, (blocked,))
     if action.operation not in rule.operations:
         finding = Finding(NO, "operations", "other_operation", rule.operations, action.operation)
         return RuleVerdict(rule, DOES_NOT_APPLY, (finding,))
@@ -109,38 +112,23 @@ def _blocked(rule: Rule, action: Action) -> Finding | None:
 
 def _findings(rule: Rule, case: Case) -> list[Finding]:
     """What the conditions say; those that are met and have nothing to say are left out."""
-    found: list[Finding | None] = []
-    if rule.hours:
-        found.append(conditions.hours(rule, case.action.at))
+    found = []
+    if rule.hours and (finding := hours(rule, case.action.at)) is not None:
+        found.append(finding)
     facts = case.facts
-    if facts is not None:
-        found.append(conditions.payloads(rule, facts))
-        if rule.chain_ids is not None:
-            found.append(conditions.chain_ids(rule, facts))
-        if rule.networks is not None:
-            found.append(conditions.networks(rule, facts))
-        _parties(rule, facts, found)
-        if rule.function is not None:
-            found.append(conditions.call(rule, facts))
-        if rule.typed_data:
-            found.append(conditions.typed_data(rule, facts))
-        if rule.blind or (rule.allow and facts.blind):
-            found.append(conditions.blind(rule, facts))
-        if rule.limits:
-            found.append(conditions.limits(rule, case, facts))
-    return [finding for finding in found if finding is not None]
-
-
-def _parties(rule: Rule, facts: Facts, found: list[Finding | None]) -> None:
-    if rule.addresses is None and rule.contracts is None:
-        return
-    if rule.allow:
-        found.append(conditions.addresses_allowed(rule, facts))
-        return
-    if rule.addresses is not None:
-        found.append(conditions.addresses_denied(rule, facts))
-    if rule.contracts is not None:
-        found.append(conditions.contracts_denied(rule, facts))
+    if facts is None:  # reading refuses conditions on payloads in rules for other operations than signing
+        return found
+    if rule.payloads is not None and facts.payload not in rule.payloads:
+        found.append(Finding(NO, "payloads", "other_payload", rule.payloads, facts.payload))
+    for name in rule.conditions:
+        finding = ON_PAYLOADS[name](rule, facts)
+        if finding is not None:
+            found.append(finding)
+    if (facts.blind or rule.blind) and (finding := blind(rule, facts)) is not None:
+        found.append(finding)
+    if rule.limits and (finding := limits(rule, facts, case)) is not None:
+        found.append(finding)
+    return found
 
 
 def _allow(rule: Rule, action: Action, findings: list[Finding]) -> RuleVerdict:
@@ -157,16 +145,17 @@ def _allow(rule: Rule, action: Action, findings: list[Finding]) -> RuleVerdict:
 
 
 def _deny(rule: Rule, findings: list[Finding]) -> RuleVerdict:
-    against = tuple(
+    against = [
         finding
         for finding in findings
         if finding.verdict == NO or (finding.verdict == UNKNOWN and not rule.cautious)
-    )
+    ]
     if against:
-        return RuleVerdict(rule, DOES_NOT_APPLY, against)
+        return RuleVerdict(rule, DOES_NOT_APPLY, tuple(against))
     # What surprises comes first: what could not be seen, then limits rather than what leads to them.
-    telling = sorted(reversed(findings), key=lambda finding: finding.verdict != UNKNOWN)
-    return RuleVerdict(rule, DENIES, tuple(telling))
+    findings.reverse()
+    findings.sort(key=lambda finding: finding.verdict != UNKNOWN)
+    return RuleVerdict(rule, DENIES, tuple(findings))
 
 
 def _layer(name: str, judged: tuple[RuleVerdict, ...]) -> LayerVerdict:

@@ -89,6 +89,7 @@ class Rule:
     :ivar key: the rule's id, or its name where it has none; unique within the layer.
     :ivar payloads: kinds of payload (:data:`policy.facts.PAYLOADS`); ``None``: all, of deny rules only.
     :ivar blind: what an allow rule may sign unseen, and what a deny rule refuses (:data:`policy.facts.BLIND`).
+    :ivar conditions: names of those conditions on payloads that only some rules set.
     :ivar cautious: whether a deny rule also refuses what it cannot see.
     """
 
@@ -118,6 +119,19 @@ class Rule:
     block_client_signing: bool = False
     cautious: bool = True
     modifiable_by_signer: bool = False
+    conditions: tuple[str, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Note which conditions are set, so that a decision does not look at the others."""
+        is_set = {
+            "chainIds": self.chain_ids is not None,
+            "networks": self.networks is not None,
+            "addresses": self.addresses is not None or (self.allow and self.contracts is not None),
+            "contracts": self.contracts is not None and not self.allow,
+            "functionName": self.function is not None,
+            "typedData": bool(self.typed_data),
+        }
+        object.__setattr__(self, "conditions", tuple(name for name, present in is_set.items() if present))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from policy.usage import Charge, Key
 from tests.policy.builders import ALICE, NOON, decide, document, parsed, rule, transaction
 from tests.policy.strategies import ACTIONS, LIMITS, documents, rules, summaries, usages
 
-CASES = settings(max_examples=400, deadline=None)
+CASES = settings(max_examples=60, deadline=None)
 LAYER = st.sampled_from(["environment", "account", "wallet", "signer"])
 
 
