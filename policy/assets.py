@@ -42,11 +42,10 @@ class Asset:
 
     def covers(self, coin: Coin) -> bool:
         """Whether an amount of ``coin`` is an amount of this asset. The coins of all EVM chains are ``ETH``."""
-        chain, chain_id, token = coin
         return (
-            self.token == token
-            and (self.chain_id is None or self.chain_id == chain_id)
-            and self.chain == chain
+            self.token == coin.token
+            and (self.chain_id is None or self.chain_id == coin.chain_id)
+            and self.chain == coin.chain
         )
 
     def written(self, amount: int) -> str:

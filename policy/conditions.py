@@ -266,10 +266,15 @@ def _exceeded(rule: Rule, limit: Limit, case: Case, facts: Facts) -> Finding | N
 
 def moved(limit: Limit, facts: Facts) -> int:
     """How much of the limit's asset can leave."""
-    total = 0
-    for coin, amount in facts.amounts.items():
-        if limit.asset.covers(coin):
-            total += amount
+    asset = limit.asset
+    if asset.chain != facts.chain:
+        return 0
+    # The same few assets are asked for by rule after rule.
+    key = (asset.token, asset.chain_id)
+    total = facts.sums.get(key)
+    if total is None:
+        total = sum(amount for coin, amount in facts.amounts.items() if asset.covers(coin))
+        facts.sums[key] = total
     return total
 
 

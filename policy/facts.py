@@ -69,6 +69,7 @@ class Facts:
     :ivar unknown_amounts: which of it could move more than ``amounts`` says: :data:`TOKENS` or :data:`EVERYTHING`.
     :ivar unknown_parties: why further parties are possible; empty if there are none.
     :ivar call: target and calldata of an EVM call.
+    :ivar sums: of ``amounts`` by token and chain id, as rules ask for them; filled while rules are judged.
     :ivar owners: whose Solana token accounts are, where the message proves it.
     """
 
@@ -87,6 +88,7 @@ class Facts:
     call: tuple[str, bytes] | None = None
     typed_data: EvmTypedData | None = None
     owners: dict[str, str] = field(default_factory=dict)
+    sums: dict[tuple[str | None, int | None], int] = field(default_factory=dict)
 
     def add(self, coin: Coin, amount: int) -> None:
         """Count an amount that can leave."""
