@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import core, ecdsa, session, stack, timing
+from . import core, ecdsa, policy, session, stack, timing
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,7 +23,7 @@ def main() -> None:
     everywhere = os.sched_getaffinity(0)
     core_number = pin_to_one_core()
     yardstick = yardstick_ms()
-    figures = [*core.figures(), *ecdsa.figures(), *session.figures(), *timing.figures()]
+    figures = [*core.figures(), *ecdsa.figures(), *session.figures(), *policy.figures(), *timing.figures()]
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
     figures += stack.figures()
     report = {

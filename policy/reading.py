@@ -13,8 +13,12 @@ from .errors import PolicyError
 from .fields import Members
 from .reading_rules import read_rule
 from .rules import LAYERS, Layer, LayerName, Policy, Rule
+from .writing import layer_bytes
 
 MAX_POLICY: Final = 1 << 20  # bytes of a file
+MAX_LAYER: Final = (
+    60 << 10
+)  # bytes of a layer's canonical form, so that it fits a stored record with its seal
 MAX_RULES: Final = 256  # of a layer
 MAX_ASSETS: Final = 64
 MAX_TOTALS: Final = 24  # of a layer: limits that are counted over time
@@ -64,7 +68,12 @@ def _layer(name: LayerName, members: Members) -> Layer:
     _check(name, rules)
     used = {limit.asset.name for rule in rules for limit in rule.limits}
     named = {symbol: asset for symbol, asset in assets.items() if symbol in used}
-    return Layer(name, tuple(rules), MappingProxyType(named), optional)
+    layer = Layer(name, tuple(rules), MappingProxyType(named), optional)
+    if (size := len(layer_bytes(layer))) > MAX_LAYER:
+        raise PolicyError(
+            "policy_too_large", f"The layer takes {size} bytes; at most {MAX_LAYER} are kept.", name
+        )
+    return layer
 
 
 def _check(name: str, rules: list[Rule]) -> None:

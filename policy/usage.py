@@ -168,7 +168,9 @@ def _counter(entry: Any) -> tuple[Key, Mapping[int, int]]:  # noqa: ANN401  (JSO
     found: dict[int, int] = {}
     for slot in slots:
         match slot:
-            case [int(end), str(digits)] if 0 <= end < 2 * MAX_TIME and _DIGITS.fullmatch(digits):
+            case [end, str(digits)] if (
+                type(end) is int and 0 <= end < 2 * MAX_TIME and _DIGITS.fullmatch(digits)
+            ):
                 found[end] = int(digits)
             case _:
                 raise PolicyError("usage_malformed", "A slot is its end and an amount.", "slots")

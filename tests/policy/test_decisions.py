@@ -63,7 +63,7 @@ def call_swap(**members):
     return transaction(**{"to": ROUTER, "data": swapped(SWAPPED)} | members)
 
 
-def swap_rule(index, operator, value, path=None, name="rule", kind="allow"):
+def swap_rule(index, operator, value, *, path=None, name="rule", kind="allow"):
     constraint = {"index": index, "operator": operator, "value": value} | ({"path": path} if path else {})
     return rule(name, kind, addresses=[ROUTER], functionName=SWAP, argumentConstraints=[constraint])
 

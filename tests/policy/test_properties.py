@@ -29,7 +29,7 @@ def with_rules(tree: dict[str, Any], layer: str, entries: list[dict[str, Any]]) 
 
 @CASES
 @given(documents(), summaries(), usages(), ACTIONS, rules("deny"), LAYER)
-def test_another_deny_rule_never_allows(tree, summary, usage, action, extra, layer):
+def test_another_deny_rule_never_allows(tree, summary, usage, action, extra, layer):  # noqa: PLR0917  (all are drawn)
     layer = layer if layer in tree else "environment"
     more = with_rules(tree, layer, [*tree[layer]["rules"], extra | {"name": "extra"}])
     if allows(more, summary, usage, action):
@@ -38,7 +38,7 @@ def test_another_deny_rule_never_allows(tree, summary, usage, action, extra, lay
 
 @CASES
 @given(documents(), summaries(), usages(), ACTIONS, LAYER, st.integers(0, 9))
-def test_an_allow_rule_less_never_allows(tree, summary, usage, action, layer, which):
+def test_an_allow_rule_less_never_allows(tree, summary, usage, action, layer, which):  # noqa: PLR0917  (all are drawn)
     layer = layer if layer in tree else "environment"
     entries = tree[layer]["rules"]
     allowing = [entry for entry in entries if entry["ruleType"] == "allow"]

@@ -152,6 +152,9 @@ def test_depth_counts_brackets_outside_of_strings():
 def test_sizes_are_checked_before_anything_is_parsed():
     assert refused(b" " * (MAX_POLICY + 1)) == ("policy_too_large", "")
     assert refused(document(*(rule(str(i)) for i in range(MAX_RULES + 1))))[0] == "policy_too_large"
+    wide = [rule(str(i), addresses=[f"0x{i:04x}{k:036x}" for k in range(256)]) for i in range(6)]
+    assert refused(document(*wide)) == ("policy_too_large", "environment")
+    assert parsed(document(*wide[:5]))
     totals = [rule(str(i), valueLimit={"asset": "ETH", "totalLimit": "1"}) for i in range(MAX_TOTALS + 1)]
     assert refused(document(*totals)) == ("policy_too_large", "environment.rules")
     assert parsed(document(*totals[:-1]))
