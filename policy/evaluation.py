@@ -184,14 +184,18 @@ def _layer(name: str, judged: tuple[RuleVerdict, ...]) -> LayerVerdict:
     return LayerVerdict(name, False, "no_rule_allows", closest, judged)  # noqa: FBT003
 
 
-# A rule of another chain or operation is further away than one whose limit is exceeded.
-_FAR = frozenset(
-    {"chain", "operations", "notBefore", "notAfter", "chainIds", "networks", "functionName", "payloads"}
-)
+# How far a rule is from allowing: one whose limit is exceeded is nearer than one about another chain.
+_NEAR = {
+    "per_call_limit_exceeded": 1,
+    "total_limit_exceeded": 1,
+    "address_not_listed": 2,
+    "argument_not_allowed": 2,
+}
+_FAR = frozenset({"chain", "operations", "payloads", "chainIds", "networks", "functionName", "typedData"})
 
 
-def _distance(verdict: RuleVerdict) -> tuple[int, int]:
-    return sum(finding.field in _FAR for finding in verdict.findings), len(verdict.findings)
+def _distance(verdict: RuleVerdict) -> int:
+    return sum(10 if finding.field in _FAR else _NEAR.get(finding.code, 4) for finding in verdict.findings)
 
 
 def _charges(judged: tuple[RuleVerdict, ...], facts: Facts, layer: str) -> list[Charge]:
