@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,12 @@ def test_calls_are_decoded_as_the_enclave_would(cli):
     data = calldata("transfer(address,uint256)", MALLORY, 5)
     status, out, _ = cli.check(payment(USDC, 0, data="0x" + data.hex()))
     assert (status, f"asked  {MALLORY}\n" in out) == (1, True)
+
+
+def test_the_readmes_policy_allows_the_readmes_payment(cli):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (tree,) = re.findall(r"^```json policy\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (transaction,) = re.findall(r"^```json\n(\{\n  \"type\": 2.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert cli.check(transaction.encode(), tree=json.loads(tree))[0] == 0
+    larger = json.loads(transaction) | {"value": 10**16}
+    assert cli.check(larger, tree=json.loads(tree))[0] == 1
