@@ -18,7 +18,7 @@ ASSOCIATED_TOKEN: Final = "ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL"  # noqa
 
 _PRIME: Final = 2**255 - 19
 _D: Final = -121665 * pow(121666, -1, _PRIME) % _PRIME
-_MARKER: Final = b"ProgramDerivedAddress"
+_SUFFIX: Final = base58(ASSOCIATED_TOKEN) + b"ProgramDerivedAddress"
 
 
 @lru_cache(maxsize=8192)
@@ -30,9 +30,9 @@ def associated_account(owner: str, mint: str, program: str) -> str:
     seeds = [base58(owner), base58(program), base58(mint)]
     if any(len(seed) != 32 for seed in seeds):  # noqa: PLR2004  (public keys)
         return ""
+    prefix = b"".join(seeds)
     for bump in range(255, -1, -1):
-        preimage = b"".join(seeds) + bytes([bump]) + base58(ASSOCIATED_TOKEN) + _MARKER
-        candidate = hashlib.sha256(preimage).digest()
+        candidate = hashlib.sha256(prefix + bytes([bump]) + _SUFFIX).digest()
         if not _is_on_curve(candidate):
             return to_base58(candidate)
     return ""
@@ -40,10 +40,9 @@ def associated_account(owner: str, mint: str, program: str) -> str:
 
 def _is_on_curve(encoded: bytes) -> bool:
     """Whether 32 bytes decompress to a point of edwards25519, as curve25519-dalek does it: y is taken modulo p, and
-    ``x = 0`` passes with either sign bit.
+    ``x = 0`` passes with either sign bit. x^2 = u / v is a square where u v is one.
     """
     y = (int.from_bytes(encoded, "little") & ((1 << 255) - 1)) % _PRIME
     square = y * y % _PRIME
-    u, v = (square - 1) % _PRIME, (_D * square + 1) % _PRIME
-    ratio = u * pow(v, _PRIME - 2, _PRIME) % _PRIME
-    return ratio == 0 or pow(ratio, (_PRIME - 1) // 2, _PRIME) == 1
+    product = (square - 1) * (_D * square + 1) % _PRIME
+    return product == 0 or pow(product, (_PRIME - 1) // 2, _PRIME) == 1

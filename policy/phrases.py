@@ -94,35 +94,54 @@ def _layer(layer: Layer) -> list[str]:
 def rule_in_words(rule: Rule) -> list[str]:
     """The conditions of a rule, one for each line."""
     found = [f"operations: {', '.join(sorted(rule.operations))}"]
-    if rule.chain is not None:
-        ids = "" if rule.chain_ids is None else f", chain ids {_list(rule.chain_ids)}"
-        networks = "" if rule.networks is None else f", {_list(rule.networks)}"
-        found.append(f"chain: {rule.chain}{ids}{networks}")
-    else:
-        found.append("chain: any")
+    ids = "" if rule.chain_ids is None else f", chain ids {_list(rule.chain_ids)}"
+    networks = "" if rule.networks is None else f", {_list(rule.networks)}"
+    found.append(f"chain: {rule.chain or 'any'}{ids}{networks}")
     if rule.payloads is not None:
         found.append(f"payloads: {_list(rule.payloads)}")
-    every = "only to" if rule.allow else "if it names any of"
-    if rule.addresses is not None:
-        found.append(f"addresses: {every} {_list(rule.addresses)}")
-    if rule.contracts is not None:
-        found.append(f"contracts: {'only' if rule.allow else 'any of'} {_list(rule.contracts)}")
-    if rule.function is not None:
-        found.append(f"function: {rule.function.signature}")
-    for constraint in rule.constraints:
-        path = ".".join(str(step) for step in constraint.path)
-        values = ", ".join(str(written_value(value)) for value in constraint.values)
-        found.append(f"argument {path} ({constraint.leaf.text}): {constraint.operator} {values}")
-    for pattern in rule.typed_data:
-        parts = [pattern.name, pattern.version, pattern.chain_id, pattern.verifying_contract]
-        of = ", ".join(str(part) for part in parts if part is not None) or "any domain"
-        found.append(f"typed data: {pattern.primary_type} of {of}")
+    found += _parties(rule)
     found += [f"{'at most' if rule.allow else 'if more than'} {line}" for line in _limits(rule.limits)]
     if rule.allow and rule.limits:
         found.append("no other asset may move; fees count")
     if rule.blind:
         found.append(f"{'may be signed blind' if rule.allow else 'if it has any of'}: {_list(rule.blind)}")
     return found + _times_and_requirements(rule)
+
+
+def _parties(rule: Rule) -> list[str]:
+    """Who receives, what is called, and with which arguments."""
+    found = []
+    if rule.addresses is not None:
+        found.append(
+            f"addresses: {'only to' if rule.allow else 'if it names any of'} {_list(rule.addresses)}"
+        )
+    if rule.contracts is not None:
+        found.append(f"contracts: {'only' if rule.allow else 'any of'} {_list(rule.contracts)}")
+    if rule.function is not None:
+        found.append(f"function: {rule.function.signature}")
+    if _trusts_callees(rule):
+        found.append("any call of these, also one that is not understood")
+    for constraint in rule.constraints:
+        path = ".".join(str(step) for step in constraint.path)
+        values = ", ".join(_plain(written_value(value)) for value in constraint.values)
+        found.append(f"argument {path} ({constraint.leaf.text}): {constraint.operator} {values}")
+    for pattern in rule.typed_data:
+        parts = [pattern.name, pattern.version, pattern.chain_id, pattern.verifying_contract]
+        of = ", ".join(_plain(part) for part in parts if part is not None) or "any domain"
+        found.append(f"typed data: {pattern.primary_type} of {of}")
+    return found
+
+
+def _plain(value: object) -> str:
+    """Text as it is, unless a terminal would not show it so."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
+
+
+def _trusts_callees(rule: Rule) -> bool:
+    """Whether naming is enough for a call that is not understood (specification, §4.2)."""
+    named = rule.addresses is not None or rule.contracts is not None
+    return rule.allow and named and not rule.limits and rule.function is None and rule.chain in {"EVM", "SVM"}
 
 
 def _limits(limits: tuple[Limit, ...]) -> list[str]:

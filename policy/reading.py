@@ -42,14 +42,17 @@ def parse(raw: bytes) -> Policy:
 
 
 def parse_layer(raw: bytes) -> Layer:
-    """Read one layer: an object of ``version``, ``layer`` (its name) and the layer's members.
+    """Read one layer in its canonical form, and in no other: what is stored and what actions carry.
 
-    :raises PolicyError: see the specification, "Codes".
+    :raises PolicyError: ``policy_not_canonical``; otherwise see the specification, "Codes".
     """
-    members = Members(text.read(raw, MAX_POLICY, "policy"), "")
+    members = Members(text.read(raw, MAX_LAYER, "policy"), "")
     members.constant("version", _VERSION)
     name = fields.choice(members.take("layer", str), LAYERS, "layer")
-    return _layer(cast("LayerName", name), members)
+    layer = _layer(cast("LayerName", name), members)
+    if layer_bytes(layer) != raw:
+        raise PolicyError("policy_not_canonical", "The layer is not in its canonical form.")
+    return layer
 
 
 def _layer(name: LayerName, members: Members) -> Layer:

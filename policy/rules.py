@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
@@ -153,6 +154,18 @@ class Policy:
     """The layers that apply to an action. A layer that is absent is not in ``layers``."""
 
     layers: tuple[Layer, ...]
+
+    @staticmethod
+    def of(layers: Iterable[Layer]) -> Policy:
+        """A policy of layers that are kept apart; the order in which they are given means nothing.
+
+        :raises ValueError: two layers of one name.
+        """
+        found = sorted(layers, key=lambda layer: LAYERS.index(layer.name))
+        if len({layer.name for layer in found}) != len(found):
+            msg = "a policy has each layer once"
+            raise ValueError(msg)
+        return Policy(tuple(found))
 
     def layer(self, name: str) -> Layer | None:
         """The layer of this name."""

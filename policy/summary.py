@@ -6,8 +6,11 @@ results of the payload parsers :mod:`policy.inspected` makes them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+_EVM_ADDRESS: Final = re.compile("0x[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +29,22 @@ class EvmTransaction:
     data: bytes
     authorizations: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse addresses in a form that no rule would recognize, and numbers that no transaction has."""
+        _require_normal(self.to, *self.authorizations)
+        if min(self.chain_id, self.value, self.max_fee) < 0:
+            msg = "a number of a transaction is negative"
+            raise ValueError(msg)
+
 
 @dataclass(frozen=True, slots=True)
 class EvmMessage:
     """A message (EIP-191). ``validator`` is the contract of version 0, ``None`` for version ``E``."""
 
     validator: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_normal(self.validator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,9 @@ class EvmTypedData:
     version: str | None = None
     chain_id: int | None = None
     verifying_contract: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_normal(self.verifying_contract)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +109,10 @@ class RawDigest:
 Summary: TypeAlias = (
     EvmTransaction | EvmMessage | EvmTypedData | SolanaTransaction | BitcoinTransaction | RawDigest
 )
+
+
+def _require_normal(*addresses: str | None) -> None:
+    for address in addresses:
+        if address is not None and not _EVM_ADDRESS.fullmatch(address):
+            msg = "an EVM address is 0x and 40 hexadecimal digits in lower case"
+            raise ValueError(msg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policy import Deny, EvmMessage, EvmTypedData, RawDigest, Usage
+from policy import Action, Deny, EvmMessage, EvmTypedData, RawDigest, Usage, rendering
 from tests.policy.builders import (
     ALICE,
     BOB,
@@ -645,3 +645,38 @@ def test_a_deny_rule_counts_what_passes_under_it():
     assert outcome(decide(rules, transaction(ALICE, 1), usage)) == "denied_by_rule total_limit_exceeded"
     assert outcome(decide(rules, transaction(BOB, ETHER), usage)) == "allow"
     assert decide(rules, transaction(BOB, ETHER), usage).charges == ()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"to": ALICE.upper()}, {"to": ALICE.replace("a", "A", 1)}, {"to": ALICE[2:]}, {"authorizations": ("x",)}, {"value": -1},
+     {"max_fee": -1}],
+)  # fmt: skip
+def test_a_summary_that_no_rule_would_recognize_is_not_made(members):
+    with pytest.raises(ValueError, match=r"lower case|negative"):
+        transaction(**members)
+    with pytest.raises(ValueError, match="lower case"):
+        EvmMessage(validator=ALICE.upper())
+    with pytest.raises(ValueError, match="lower case"):
+        EvmTypedData("Permit", verifying_contract=ALICE.upper())
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"operation": "sing"},
+        {"at": -1},
+        {"at": 253402300800},
+        {"signer": "eve"},
+        {"factors": frozenset({"sms"})},
+    ],
+)
+def test_an_action_of_unknown_words_is_not_made(members):
+    with pytest.raises(ValueError, match="no such"):
+        Action(**{"operation": "sign", "at": 0, "chain": "EVM"} | members)
+
+
+def test_decisions_without_layers_can_be_shown():
+    decision = decide(document(ALLOW_ALL), None)
+    assert rendering.lines(decision)[0].startswith("DENY  There is nothing to decide on")
+    assert rendering.tree(decision)["layer"] is None

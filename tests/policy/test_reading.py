@@ -13,7 +13,7 @@ import policy
 from policy import PolicyError, text
 from policy.assets import BUILT_IN
 from policy.reading import MAX_POLICY, MAX_RULES, MAX_TOTALS
-from tests.policy.builders import ALICE, BOB, ROUTER, USDC, document, parsed, rule
+from tests.policy.builders import ALICE, BOB, USDC, document, parsed, rule
 
 SIGNATURE = "f(address,uint8,bytes4,bool,string,(int8,bytes)[])"
 CHECKSUMMED = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -391,10 +391,25 @@ def test_amounts_are_written_without_superfluous_zeros():
 
 
 def test_a_layer_is_read_and_written_alone():
-    layer = parsed(document(rule(), wallet=[rule("w", contracts=[ROUTER])])).layer("wallet")
+    layer = parsed(document(rule(), wallet=[rule("w", contracts=[ALICE])])).layer("wallet")
     raw = policy.layer_bytes(layer)
     assert policy.parse_layer(raw) == layer
     assert len(policy.layer_hash(layer)) == 32
+    for other in (
+        raw + b" ",
+        raw.replace(b":", b": "),
+        raw.replace(ALICE.encode(), ALICE.upper().replace("X", "x").encode()),
+    ):
+        with pytest.raises(PolicyError) as caught:
+            policy.parse_layer(other)
+        assert caught.value.code == "policy_not_canonical"
     with pytest.raises(PolicyError) as caught:
         policy.parse_layer(raw.replace(b'"wallet"', b'"purse"'))
     assert caught.value.code == "policy_value"
+
+
+def test_layers_that_are_kept_apart_make_a_policy():
+    rules = parsed(document(rule(), wallet=[rule("w")], signer=[rule("s")]))
+    assert policy.Policy.of(reversed(rules.layers)) == rules
+    with pytest.raises(ValueError, match="each layer once"):
+        policy.Policy.of([rules.layers[0], rules.layers[0]])
