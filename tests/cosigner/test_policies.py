@@ -14,7 +14,9 @@ from cosigner.cli import main as run_main
 from cosigner.cli import policies
 from policy import Usage, parse, policy_bytes, policy_hash
 from policy.phrases import _CONDITIONS
+from tests.cosigner.ceremonies import ceremony
 from tests.cosigner.payloads import psbt, solana_message
+from tests.cosigner.world import open_store
 from tests.policy.builders import ALICE, BOB, MALLORY, USDC, calldata, document, rule
 from threshold.payload import bitcoin_address
 
@@ -149,6 +151,24 @@ def test_every_form_of_a_payload(cli):
     spend = psbt(bitcoin_address(bytes.fromhex(key), "mainnet"))
     assert cli.check(spend, "--public-key", key, chain="bitcoin")[0] == 0
     assert "public_key_missing" in cli.check(spend, chain="bitcoin")[2]
+
+
+def test_a_wallet_of_this_device_gives_key_and_network(cli, tmp_path):
+    """The header of its share file is enough: no passphrase."""
+    made = ceremony("bitcoin")
+    (tmp_path / "shares").mkdir()
+    store = open_store(tmp_path / "shares")
+    store.save_pending("sandbox", made.state, made.wallet)
+    store.activate(made.wallet.wallet_id, made.confirmations)
+    wallet = ["--wallet", made.wallet.wallet_id, "--store", str(tmp_path / "shares")]
+    address = bitcoin_address(made.wallet.public_key, made.wallet.network)
+    tree = document(
+        rule(chain="BTC", networks=[made.wallet.network], valueLimit={"asset": "BTC", "maxPerCall": "0.0006"})
+    )
+    assert cli.check(psbt(address), *wallet, chain="bitcoin", tree=tree)[0] == 0
+    assert cli.check(psbt(address, inputs=2), *wallet, chain="bitcoin", tree=tree)[0] == 1
+    other = cli.check(payment(), *wallet)
+    assert (other[0], "This is a wallet for bitcoin." in other[2]) == (2, True)
 
 
 def test_another_operation_needs_no_payload(cli):
