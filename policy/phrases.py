@@ -93,7 +93,7 @@ def _layer(layer: Layer) -> list[str]:
 
 def rule_in_words(rule: Rule) -> list[str]:
     """The conditions of a rule, one for each line."""
-    found = [f"operations: {', '.join(sorted(rule.operations))}"]
+    found = [f"operations: {', '.join(sorted(rule.operations)) or 'none, it only restricts'}"]
     ids = "" if rule.chain_ids is None else f", chain ids {_list(rule.chain_ids)}"
     networks = "" if rule.networks is None else f", {_list(rule.networks)}"
     found.append(f"chain: {rule.chain or 'any'}{ids}{networks}")

@@ -37,6 +37,18 @@ _ABOUT_PAYLOADS: Final = (
     "address", "addresses", "contracts", "chainId", "chainIds", "networks", "functionName", "valueLimit",
     "valueLimits", "blind", "typedData", "payloads",
 )  # fmt: skip
+_RESTRICTION: Final = frozenset(
+    {
+        "name",
+        "ruleId",
+        "ruleType",
+        "chain",
+        "operationRestrictions",
+        "modifiableBySigner",
+        "notBefore",
+        "notAfter",
+    }
+)
 _ABOUT_TRANSACTIONS: Final = ("functionName", "valueLimit", "valueLimits")
 _CLOCK: Final = re.compile(r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00))")
 
@@ -63,7 +75,7 @@ def read_rule(entry: Any, assets: Mapping[str, Asset], field: str) -> Rule:  # n
         name=name,
         rule_id=rule_id,
         allow=allow,
-        operations=members.names("operations", OPERATIONS) or frozenset({"sign"}),
+        operations=members.names("operations", OPERATIONS) or default_operations(entry),
         chain=chain,
         chain_ids=chain_ids,
         payloads=members.names("payloads", PAYLOADS) or default_payloads(allow=allow, typed=bool(typed_data)),
@@ -84,6 +96,17 @@ def read_rule(entry: Any, assets: Mapping[str, Asset], field: str) -> Rule:  # n
     members.end()
     _check(rule, entry, field)
     return rule
+
+
+def default_operations(entry: Mapping[str, object]) -> frozenset[str]:
+    """What a rule is about that does not say so: signing; but nothing if all that it has are restrictions.
+
+    Otherwise a rule that somebody wrote to block exports would allow, or deny, every signature as well.
+    """
+    restrictions = entry.get("operationRestrictions")
+    restricts = isinstance(restrictions, dict) and any(value is True for value in restrictions.values())
+    bare = restricts and entry.keys() <= _RESTRICTION
+    return frozenset() if bare else frozenset({"sign"})
 
 
 def default_payloads(*, allow: bool, typed: bool) -> frozenset[str] | None:

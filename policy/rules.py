@@ -88,6 +88,7 @@ class Rule:
     """One rule. ``None`` and empty collections set no condition, but for ``blind``.
 
     :ivar key: the rule's id, or its name where it has none; unique within the layer.
+    :ivar operations: what it is about; none if it only restricts.
     :ivar payloads: kinds of payload (:data:`policy.facts.PAYLOADS`); ``None``: all, of deny rules only.
     :ivar blind: what an allow rule may sign unseen, and what a deny rule refuses (:data:`policy.facts.BLIND`).
     :ivar conditions: names of those conditions on payloads that only some rules set.

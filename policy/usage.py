@@ -21,7 +21,6 @@ SLOTS: Final = 16  # of a window
 MAX_COUNTERS: Final = 4 * 24  # four layers, and what each may count
 MAX_SLOTS: Final = 64  # of one counter, when read; charging leaves 18 at most
 MAX_USAGE: Final = 1 << 19  # bytes
-MAX_DIGITS: Final = 90
 _VERSION: Final = 1
 _DIGITS: Final = re.compile(r"[1-9][0-9]{0,89}")
 _FOREVER: Final = 0  # the end of the slot of a total without a window

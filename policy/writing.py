@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from . import text
 from .fields import written_time
-from .reading_rules import DAYS, default_payloads
+from .reading_rules import DAYS, default_operations, default_payloads
 from .rules import FACTORS, LIFETIME, Constraint, Hours, Layer, Limit, Policy, Rule, Scalar, TypedDataPattern
 
 T = TypeVar("T", int, str)
@@ -77,11 +77,13 @@ def rule_members(rule: Rule) -> dict[str, object]:
         "hours": [_hours(hours) for hours in rule.hours] or None,
         "requires": _requirements(rule) or None,
         "operationRestrictions": _restrictions(rule) or None,
-        "operations": None if rule.operations == {"sign"} else sorted(rule.operations),
         "cautious": None if rule.cautious else False,
         "modifiableBySigner": True if rule.modifiable_by_signer else None,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    found = {name: value for name, value in members.items() if value is not None}
+    if rule.operations != default_operations(found):
+        found["operations"] = sorted(rule.operations)
+    return found
 
 
 def _payloads(rule: Rule) -> list[str] | None:

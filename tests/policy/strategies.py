@@ -80,6 +80,7 @@ def rules(draw: st.DrawFn, kind: str | None = None) -> dict[str, Any]:
         )
     else:
         maybe("cautious", st.just(False), 2)
+        maybe("operationRestrictions", st.just({"blockClientSigning": True}), 12)
     return rule
 
 

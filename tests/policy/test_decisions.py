@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import UTC, datetime
 
-from policy import Action, Deny, EvmMessage, EvmTypedData, RawDigest, Usage, rendering
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy import (
+    Action,
+    Deny,
+    EvmMessage,
+    EvmTypedData,
+    RawDigest,
+    Usage,
+    parse,
+    policy_bytes,
+    rendering,
+)
+from policy.conditions import hours
+from policy.rules import Hours, Rule
 from tests.policy.builders import (
     ALICE,
     BOB,
@@ -553,6 +569,29 @@ def test_a_restriction_that_is_false_restricts_nothing():
     assert outcome(decide(tree, None, operation="export")) == "allow"
 
 
+def test_a_rule_of_restrictions_alone_neither_allows_nor_denies():
+    """Otherwise it would allow, or deny, every signature besides."""
+    for kind in ("allow", "deny"):
+        restricting = rule("no export", kind, operationRestrictions={"blockExport": True})
+        assert outcome(decide(document(restricting), transaction())).startswith("no_rule_allows")
+        everything = [ALLOW_ALL, rule("export", operations=["export"]), restricting]
+        assert outcome(decide(document(*everything), transaction())) == "allow"
+        assert outcome(decide(document(*everything), None, operation="export")).startswith(
+            "operation_blocked"
+        )
+        explicit = restricting | {"operations": ["sign"]}
+        assert isinstance(decide(document(ALLOW_ALL, explicit), transaction()), Deny) == (kind == "deny")
+        for entry in (restricting, explicit):
+            rules = parsed(document(entry))
+            assert parse(policy_bytes(rules)) == rules
+
+
+def test_restrictions_that_are_false_are_none():
+    rules = parsed(document(rule(operationRestrictions={"blockExport": False})))
+    assert outcome(decide(rules, transaction())) == "allow"
+    assert parse(policy_bytes(rules)) == rules
+
+
 def test_other_operations_need_a_rule_that_names_them():
     assert outcome(decide(document(ALLOW_ALL), None, operation="policy")) == "no_rule_allows other_operation"
     assert outcome(decide(document(rule(operations=["policy", "sign"])), None, operation="policy")) == "allow"
@@ -680,3 +719,27 @@ def test_decisions_without_layers_can_be_shown():
     decision = decide(document(ALLOW_ALL), None)
     assert rendering.lines(decision)[0].startswith("DENY  There is nothing to decide on")
     assert rendering.tree(decision)["layer"] is None
+
+
+@given(st.integers(0, 2 * NOON), st.integers(0, 6), st.integers(0, 1438), st.integers(1, 1440))
+def test_hours_are_those_of_the_calendar(at, day, start, until):
+    start, until = min(start, until - 1), max(start + 1, until)
+    moment = datetime.fromtimestamp(at, UTC)
+    expected = moment.weekday() == day and start <= moment.hour * 60 + moment.minute < until
+    entry = Hours(frozenset({day}), start, until)
+    assert (hours(Rule("r", "r", None, allow=True, hours=(entry,)), at) is None) == expected
+
+
+def test_a_path_leads_through_tuples_in_tuples():
+    signature = "f((uint8,(bool,address)[])[2])"
+    data = calldata(signature, [(1, [(True, ALICE)]), (2, [(True, BOB), (False, ALICE)])])
+    for path, operator, value, expected in (
+        ([1, 1], "in", [ALICE, BOB], "allow"),
+        ([1, 1], "equal", ALICE, "no_rule_allows argument_not_allowed"),
+        ([1, 0], "equal", True, "no_rule_allows argument_not_allowed"),
+        ([0], "less", 3, "allow"),
+        ([0], "greater", 1, "no_rule_allows argument_not_allowed"),
+    ):
+        constraint = {"index": 0, "path": path, "operator": operator, "value": value}
+        tree = document(rule(addresses=[ROUTER], functionName=signature, argumentConstraints=[constraint]))
+        assert outcome(decide(tree, transaction(ROUTER, data=data))) == expected
