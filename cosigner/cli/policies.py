@@ -71,6 +71,8 @@ def _check(options: argparse.Namespace, output: Output) -> int:
         f"policy {data['policy']}",
         f"at     {data['at']}",
     ]
+    if options.chain == "solana" and options.wallet is None and options.public_key is None:
+        lines.append("note   the fee payer was taken for the wallet")
     if isinstance(decision, policy.Allow) and options.save_usage is not None:
         charged = usage.expire(action.at).charge(decision.charges, action.at)
         _write(options, charged.encode())

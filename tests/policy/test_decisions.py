@@ -652,6 +652,11 @@ def test_the_denial_names_rule_field_limit_and_what_was_asked():
     assert decision.finding.asked == (3 * ETHER, 0)
 
 
+def test_the_field_is_the_one_that_the_rule_has():
+    for members, field in (({"addresses": [BOB]}, "addresses"), ({"contracts": [USDC]}, "contracts")):
+        assert decide(document(rule(**members)), transaction(ALICE)).finding.field == field
+
+
 def test_an_empty_policy_object_denies():
     """No file can say this; a caller that composes layers could."""
     from policy import Policy
