@@ -326,6 +326,13 @@ TABLE = {
     "limits do not let a named contract move what they do not see": (
         [rule(addresses=[ROUTER], valueLimit=limit(maxPerCall="1"))], call_swap(), "no_rule_allows blind_not_allowed",
     ),
+    "a blind call that a rule with limits lists": (
+        [rule(blind=["evm.call"], valueLimit=limit(maxPerCall="1"))], call_swap(value=ETHER), "allow",
+    ),
+    "a blind call above the limit": (
+        [rule(blind=["evm.call"], valueLimit=limit(maxPerCall="1"))], call_swap(value=ETHER + 1),
+        "no_rule_allows per_call_limit_exceeded",
+    ),
     "a named function under a limit": (
         [rule(addresses=[ROUTER], functionName=SWAP, valueLimit=limit(maxPerCall="1"))], call_swap(value=ETHER), "allow",
     ),
