@@ -440,6 +440,20 @@ TABLE = {
         [rule(chainIds=[1], typedData=[{"primaryType": "Permit", "name": "USD Coin", "version": "2",
                                         "chainId": 1, "verifyingContract": USDC}])], PERMIT, "allow",
     ),
+    "typed data for a listed contract": (
+        [rule(typedData=[{"primaryType": "Permit"}], addresses=[USDC])], PERMIT, "allow",
+    ),
+    "typed data for a contract that is not listed": (
+        [rule(typedData=[{"primaryType": "Permit"}], addresses=[ROUTER])], PERMIT, "no_rule_allows contract_not_listed",
+    ),
+    "typed data for no contract": (
+        [rule(typedData=[{"primaryType": "Order"}], addresses=[ROUTER])], EvmTypedData("Order"),
+        "no_rule_allows address_unknown",
+    ),
+    "typed data for a denied contract": (
+        [rule(payloads=["typedData"]), rule("stop", "deny", addresses=[USDC], cautious=False)], PERMIT,
+        "denied_by_rule address_denied",
+    ),
     "typed data of another type": (
         [rule(typedData=[{"primaryType": "Order"}])], PERMIT, "no_rule_allows typed_data_not_listed",
     ),

@@ -256,6 +256,7 @@ def test_a_compute_budget_that_is_not_understood_is_blind():
 
 
 def test_tokens_and_rent_are_counted():
+    assert TOKEN_ACCOUNT_RENT == (165 + 128) * 3_480 * 2
     facts = facts_of(summary(create_token_account(ALICE), pay_tokens(token_account(ALICE), 9)))
     assert facts.amounts == {SOL: FEE + TOKEN_ACCOUNT_RENT, Coin("SVM", None, str(MINT)): 9}
     sponsored = facts_of(
