@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from .fields import written_time
-from .reading_rules import DAYS
 from .rules import FACTORS, LIFETIME, Hours, Layer, Limit, Policy, Rule
-from .writing import policy_hash, written_value
+from .spelling import DAYS, written_value
+from .writing import policy_hash
 
 _CONDITIONS: Final = {
     "rule_not_yet_valid": "the rule is not valid yet",

@@ -11,6 +11,7 @@ from .addresses import EVM, normal
 from .errors import PolicyError
 from .fields import Members
 from .rules import OPERATORS, Constraint, Scalar
+from .spelling import sorted_constraints, sorted_values
 
 MAX_VALUES: Final = 256
 MAX_TEXT: Final = 4096
@@ -26,7 +27,7 @@ def read_constraints(entries: list[Any], function: Function, field: str) -> tupl
     """
     found = [_constraint(Members(entry, f"{field}[{i}]"), function) for i, entry in enumerate(entries)]
     fields.distinct(found, field)
-    return tuple(sorted(found, key=lambda entry: (entry.path, entry.operator, repr(entry.values))))
+    return sorted_constraints(found)
 
 
 def _constraint(members: Members, function: Function) -> Constraint:
@@ -47,7 +48,7 @@ def _constraint(members: Members, function: Function) -> Constraint:
             raise PolicyError("policy_missing_field", "The field is missing.", where)
         values = fields.distinct([_scalar(entry, leaf, where) for entry in entries], where)
         members.end()
-        return Constraint(path, leaf, operator, tuple(sorted(values, key=repr)))
+        return Constraint(path, leaf, operator, sorted_values(values))
     if "value" not in members:
         raise PolicyError("policy_missing_field", "The field is missing.", where)
     value = _scalar(members.any("value"), leaf, where)

@@ -23,6 +23,7 @@ from .rules import (
     Rule,
     TypedDataPattern,
 )
+from .spelling import DAYS, sorted_hours, sorted_patterns
 
 MAX_ADDRESSES: Final = 256
 MAX_CHAIN_IDS: Final = 64
@@ -31,7 +32,6 @@ MAX_HOURS: Final = 16
 MAX_APPROVERS: Final = 32
 MAX_ABI: Final = 2048
 NETWORKS: Final = ("mainnet", "testnet", "signet", "regtest")
-DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _ABOUT_PAYLOADS: Final = (
     "address", "addresses", "contracts", "chainId", "chainIds", "networks", "functionName", "valueLimit",
@@ -247,7 +247,7 @@ def _typed_data(members: Members) -> tuple[TypedDataPattern, ...]:
         for i, entry in enumerate(members.list("typedData", MAX_PATTERNS) or [])
     ]
     fields.distinct(found, members.path("typedData"))
-    return tuple(sorted(found, key=repr))
+    return sorted_patterns(found)
 
 
 def _pattern(members: Members) -> TypedDataPattern:
@@ -279,7 +279,7 @@ def _times(members: Members) -> dict[str, Any]:
     return {
         "not_before": moment("notBefore"),
         "not_after": moment("notAfter"),
-        "hours": tuple(sorted(hours, key=lambda entry: (sorted(entry.days), entry.start, entry.until))),
+        "hours": sorted_hours(hours),
     }
 
 

@@ -10,7 +10,7 @@ from .fields import written_time
 from .judgements import ALLOWS, BLOCKS, DENIES, DOES_NOT_APPLY, NEEDS, Finding, LayerVerdict, RuleVerdict
 from .phrases import condition, hours_in_words, window_in_words
 from .rules import Approvals, Constraint, Hours, Limit, Rule
-from .writing import written_value
+from .spelling import written_value
 
 _MOST: Final = 3  # elements of a list that are written out
 _LONGEST: Final = 160

@@ -7,8 +7,9 @@ from typing import Final, TypeVar
 
 from . import text
 from .fields import written_time
-from .reading_rules import DAYS, default_operations, default_payloads
-from .rules import FACTORS, LIFETIME, Constraint, Hours, Layer, Limit, Policy, Rule, Scalar, TypedDataPattern
+from .reading_rules import default_operations, default_payloads
+from .rules import FACTORS, LIFETIME, Layer, Limit, Policy, Rule
+from .spelling import constraint_members, hours_members, pattern_members
 
 T = TypeVar("T", int, str)
 
@@ -68,13 +69,13 @@ def rule_members(rule: Rule) -> dict[str, object]:
         "addresses": _sorted(rule.addresses),
         "contracts": _sorted(rule.contracts),
         "functionName": None if rule.function is None else rule.function.signature,
-        "argumentConstraints": [_constraint(entry) for entry in rule.constraints] or None,
+        "argumentConstraints": [constraint_members(entry) for entry in rule.constraints] or None,
         "valueLimits": [_limit(limit) for limit in rule.limits] or None,
         "blind": sorted(rule.blind) or None,
-        "typedData": [_pattern(pattern) for pattern in rule.typed_data] or None,
+        "typedData": [pattern_members(pattern) for pattern in rule.typed_data] or None,
         "notBefore": None if rule.not_before is None else written_time(rule.not_before),
         "notAfter": None if rule.not_after is None else written_time(rule.not_after),
-        "hours": [_hours(hours) for hours in rule.hours] or None,
+        "hours": [hours_members(hours) for hours in rule.hours] or None,
         "requires": _requirements(rule) or None,
         "operationRestrictions": _restrictions(rule) or None,
         "cautious": None if rule.cautious else False,
@@ -104,50 +105,6 @@ def _limit(limit: Limit) -> dict[str, object]:
     if limit.window != LIFETIME:
         members["window"] = f"{limit.window}s"
     return members
-
-
-def _constraint(constraint: Constraint) -> dict[str, object]:
-    values = [written_value(value) for value in constraint.values]
-    index, *path = constraint.path
-    return {
-        "index": index,
-        "operator": constraint.operator,
-        "value": values if constraint.operator in {"in", "notIn"} else values[0],
-        **({"path": path} if path else {}),
-    }
-
-
-def written_value(value: Scalar) -> bool | str:
-    """An argument's value as rules write it: numbers in decimal, bytes in hexadecimal."""
-    match value:
-        case bool() | str():
-            return value
-        case bytes():
-            return "0x" + value.hex()
-        case _:
-            return str(value)
-
-
-def _pattern(pattern: TypedDataPattern) -> dict[str, object]:
-    members = {
-        "primaryType": pattern.primary_type,
-        "name": pattern.name,
-        "version": pattern.version,
-        "chainId": pattern.chain_id,
-        "verifyingContract": pattern.verifying_contract,
-    }
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _hours(hours: Hours) -> dict[str, object]:
-    members: dict[str, object] = {"from": _clock(hours.start), "until": _clock(hours.until)}
-    if len(hours.days) < len(DAYS):
-        members["days"] = [DAYS[day] for day in sorted(hours.days)]
-    return members
-
-
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def _requirements(rule: Rule) -> dict[str, object]:

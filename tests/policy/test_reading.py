@@ -366,7 +366,7 @@ def test_every_value_of_an_argument_can_be_written():
     ]
     (read,) = parsed(document(rule(functionName=SIGNATURE, argumentConstraints=entries))).layers[0].rules
     assert [entry.values for entry in read.constraints] == [
-        (ALICE, BOB), (5,), (b"\xde\xad\xbe\xef",), (True,), ("text",), (-5,), (b"",),
+        (ALICE, BOB), (5,), (b"\xde\xad\xbe\xef",), (True,), ("text",), (b"",), (-5,),
     ]  # fmt: skip
 
 
@@ -413,3 +413,39 @@ def test_layers_that_are_kept_apart_make_a_policy():
     assert policy.Policy.of(reversed(rules.layers)) == rules
     with pytest.raises(ValueError, match="each layer once"):
         policy.Policy.of([rules.layers[0], rules.layers[0]])
+
+
+def test_lists_without_an_order_are_sorted_as_another_implementation_can():
+    """By number, code point or canonical text (specification, §7); never by what a language prints."""
+    entry = rule(
+        chainIds=[10, 9],
+        functionName="f(uint256,bytes)",
+        argumentConstraints=[
+            {"index": 1, "operator": "in", "value": ["0x41", "0x01", "0x"]},
+            {"index": 0, "operator": "in", "value": [10, 9, 100]},
+        ],
+        hours=[
+            {"from": "10:00", "until": "11:00"},
+            {"days": ["tue", "mon"], "from": "09:00", "until": "10:00"},
+        ],
+        requires={"factors": ["totp", "session_key"]},
+    )
+    patterns = [{"primaryType": "B"}, {"primaryType": "A", "name": "ü"}, {"primaryType": "A", "chainId": 5}]
+    first, second = canonical(document(entry | {"name": "a"}, rule("b", typedData=patterns)))["environment"][
+        "rules"
+    ]
+    assert first["chainIds"] == [9, 10]
+    assert [constraint["value"] for constraint in first["argumentConstraints"]] == [
+        ["10", "100", "9"],
+        ["0x", "0x01", "0x41"],
+    ]
+    assert first["hours"] == [
+        {"days": ["mon", "tue"], "from": "09:00", "until": "10:00"}, {"from": "10:00", "until": "11:00"},
+    ]  # fmt: skip
+    assert first["requires"]["factors"] == ["session_key", "totp"]
+    for name, key in (("argumentConstraints", first), ("hours", first), ("typedData", second)):
+        texts = [
+            json.dumps(element, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+            for element in key[name]
+        ]
+        assert texts == sorted(texts)
