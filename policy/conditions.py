@@ -250,7 +250,7 @@ def limits(rule: Rule, facts: Facts, case: Case) -> Finding | None:
 
 
 def _exceeded(rule: Rule, limit: Limit, case: Case, facts: Facts) -> Finding | None:
-    amount = moved(limit, facts)
+    amount, _ = _covered(limit, facts)
     if not amount:
         return None
     verdict = NO if rule.allow else YES
@@ -266,26 +266,35 @@ def _exceeded(rule: Rule, limit: Limit, case: Case, facts: Facts) -> Finding | N
 
 def moved(limit: Limit, facts: Facts) -> int:
     """How much of the limit's asset can leave."""
+    return _covered(limit, facts)[0]
+
+
+def _covered(limit: Limit, facts: Facts) -> tuple[int, Finding | None]:
+    """How much of the limit's asset can leave, and what to say if another coin can as well."""
     asset = limit.asset
-    if asset.chain != facts.chain:
-        return 0
     # The same few assets are asked for by rule after rule.
-    key = (asset.token, asset.chain_id)
-    total = facts.sums.get(key)
-    if total is None:
-        total = sum(amount for coin, amount in facts.amounts.items() if asset.covers(coin))
-        facts.sums[key] = total
-    return total
+    key = (asset.chain, asset.token, asset.chain_id)
+    found = facts.covered.get(key)
+    if found is None:
+        amount = sum(amount for coin, amount in facts.amounts.items() if asset.covers(coin))
+        found = facts.covered[key] = (amount, _first_uncovered((limit,), facts))
+    return found
+
+
+def _first_uncovered(limits: tuple[Limit, ...], facts: Facts) -> Finding | None:
+    for coin, amount in facts.amounts.items():
+        if not any(limit.asset.covers(coin) for limit in limits):
+            return Finding(NO, "valueLimit.asset", "asset_not_limited", None, (coin, amount))
+    return None
 
 
 def _uncovered(rule: Rule, facts: Facts) -> Finding | None:
     """A rule that limits one asset says what may move: what it does not name must stay."""
-    for coin, amount in facts.amounts.items():
-        for limit in rule.limits:
-            if limit.asset.covers(coin):
-                break
-        else:
-            return Finding(NO, "valueLimit.asset", "asset_not_limited", None, (coin, amount))
+    found = _covered(rule.limits[0], facts)[1]
+    if found is not None and len(rule.limits) > 1:
+        found = _first_uncovered(rule.limits, facts)
+    if found is not None:
+        return found
     for code in facts.unknown_amounts:
         if code not in rule.blind and not (code == f.CALL and rule.function is not None):
             return Finding(UNKNOWN, "valueLimit", "amount_unknown", None, code)

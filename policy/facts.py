@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from .assets import Coin
+from .judgements import Finding
 from .summary import EvmTypedData
 
 # Kinds of payload. An allow rule is about transactions unless it lists others.
@@ -69,7 +70,8 @@ class Facts:
     :ivar unknown_amounts: which of it could move more than ``amounts`` says: :data:`TOKENS` or :data:`EVERYTHING`.
     :ivar unknown_parties: why further parties are possible; empty if there are none.
     :ivar call: target and calldata of an EVM call.
-    :ivar sums: of ``amounts`` by token and chain id, as rules ask for them; filled while rules are judged.
+    :ivar covered: by chain, token and chain id of an asset that a rule limits, how much of it can leave, and what to say
+        if another coin can as well; filled while rules are judged.
     :ivar owners: whose Solana token accounts are, where the message proves it.
     """
 
@@ -88,7 +90,9 @@ class Facts:
     call: tuple[str, bytes] | None = None
     typed_data: EvmTypedData | None = None
     owners: dict[str, str] = field(default_factory=dict)
-    sums: dict[tuple[str | None, int | None], int] = field(default_factory=dict)
+    covered: dict[tuple[str, str | None, int | None], tuple[int, Finding | None]] = field(
+        default_factory=dict
+    )
 
     def add(self, coin: Coin, amount: int) -> None:
         """Count an amount that can leave."""
