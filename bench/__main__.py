@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import attestation, core, ecdsa, image, session, stack, timing
+from . import attestation, core, ecdsa, image, policy, session, stack, timing
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
 RESULTS = Path(__file__).parent / "results"
@@ -28,6 +28,7 @@ def main() -> None:
         *ecdsa.figures(),
         *session.figures(),
         *attestation.figures(),
+        *policy.figures(),
         *timing.figures(),
     ]
     os.sched_setaffinity(0, everywhere)  # end to end may use every core

@@ -429,6 +429,9 @@ def test_all_commands_are_found_by_these_tests() -> None:
         "sign evm tx",
         "sign evm message",
         "sign evm typed-data",
+        "policy",
+        "policy check",
+        "policy show",
         "demo",
     }
 
@@ -471,6 +474,9 @@ def test_the_command_is_installed_under_its_name_and_as_a_module(command: list[s
         ["sign", "evm", "message", "--wallet", UNKNOWN],
         ["sign", "evm", "digest", "--wallet", UNKNOWN, "FILE"],
         ["wallet", "address", UNKNOWN],
+        ["policy"],
+        ["policy", "check", "FILE"],
+        ["policy", "show"],
         ["attest", "extra"],
         ["attest", "--passphrase", "x"],
         ["demo", "--config", "x"],

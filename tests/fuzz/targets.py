@@ -22,6 +22,7 @@ import httpx
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+import policy
 from attestation import AttestationError, TrustPolicy
 from attestation.document import parse
 from attestation.key_policy import render
@@ -37,6 +38,11 @@ from enclave.key_policy import Measurement, judge_policy
 from enclave.keys import WrappedKey
 from enclave.kms_errors import KmsError
 from enclave.vault import StoredShare
+from policy import PolicyError, rendering
+from policy import usage as policy_usage
+from policy.abi import function
+from policy.calldata import CalldataError, decode_call
+from policy.phrases import policy_in_words
 from protocol import channel
 from protocol.binding import AttestedKeys
 from protocol.channel import Channel, ChannelKey, ClientHandshake
@@ -57,6 +63,7 @@ from simulator.nsm import FakeNsm, encode_payload, sign_document
 from simulator.pki import NitroPki
 from tests.cosigner.ceremonies import Ceremony, ceremony
 from tests.cosigner.payloads import psbt, solana_message
+from tests.policy.builders import ALICE, BOB, calldata, document, rule, token, transaction
 from tests.protocol.samples import CLIENT_CONFIG, FAULT, PLAIN, SAMPLES, enveloped
 from threshold import (
     EcdsaClientOt,
@@ -434,6 +441,77 @@ def _rsa_key() -> rsa.RSAPrivateKey:
 )
 def cms_decrypt(data: bytes) -> None:
     assert cms.decrypt(data, _rsa_key())
+
+
+# --- policies ----------------------------------------------------------------------------------------------------------------------
+
+_SWAP = function("swap(address,(address,uint256,bytes)[],int8[2],string)")
+_SWAPPED = (ALICE, [(ALICE, 1, b"abc"), (BOB, 2, b"")], [-1, 5], "text")
+
+
+def _policies() -> list[bytes]:
+    limits = [{"asset": "USDC", "maxPerCall": "5.5", "totalLimit": "9", "window": "24h"}]
+    constraints = [{"index": 1, "path": [1], "operator": "in", "value": ["1", "0x2"]}]
+    tree = document(
+        rule(
+            "a",
+            chainIds=[1],
+            addresses=[ALICE],
+            valueLimits=limits,
+            hours=[{"from": "09:00", "until": "17:00"}],
+        ),
+        rule(
+            "b", "deny", contracts=[BOB], blind=["evm.call"], notAfter="2030-01-01T00:00:00Z", cautious=False
+        ),
+        rule("c", functionName=_SWAP.signature, argumentConstraints=constraints),
+        rule("d", chain="SVM", addresses=["9An8VkXwkSf6wbairDwYwRFcYyFSHp8ECni45AJandvu"]),
+        wallet=[
+            rule(
+                "e", requires={"approvals": {"count": 1, "of": ["x", "y"]}}, typedData=[{"primaryType": "P"}]
+            )
+        ],
+    )
+    return [json.dumps(tree).encode(), policy.policy_bytes(policy.parse(json.dumps(tree).encode()))]
+
+
+@target(PolicyError, seeds=_policies)
+def policy_parse(data: bytes) -> None:
+    """Whatever is read has one form, decides without an error, and can be shown."""
+    rules = policy.parse(data)
+    canonical = policy.policy_bytes(rules)
+    assert policy.parse(canonical) == rules
+    assert policy.policy_bytes(policy.parse(canonical)) == canonical
+    policy_in_words(rules)
+    action = policy.Action("sign", 1_795_608_000, "EVM")
+    for summary in (transaction(value=5), token("approve(address,uint256)", BOB, 5), policy.EvmMessage()):
+        decision = policy.decide(action, summary, rules, policy.Usage())
+        json.dumps(rendering.tree(decision))
+        rendering.lines(decision)
+
+
+def _usages() -> list[bytes]:
+    keys = [policy_usage.Key("wallet", "r", "ETH", window) for window in (0, 3600)]
+    usage = policy.Usage().charge([policy.Charge(key, 10**18) for key in keys], 1_795_608_000)
+    return [usage.encode(), policy.Usage().encode()]
+
+
+@target(PolicyError, seeds=_usages)
+def policy_usage_decode(data: bytes) -> None:
+    usage = policy.Usage.decode(data)
+    assert usage.encode() == data, "two encodings of one state"
+    assert all(usage.used(key, at) >= 0 for key in usage.counters for at in (0, 1_795_608_000))
+
+
+@target(CalldataError, seeds=lambda: [calldata(_SWAP.signature, *_SWAPPED)])
+def policy_calldata(data: bytes) -> None:
+    """Whatever is decoded is what another library would encode."""
+    assert calldata(_SWAP.signature, *decode_call(_SWAP, data)) == data, "two encodings of one call"
+
+
+@target(PolicyError, seeds=lambda: [b"f()", _SWAP.signature.encode(), b"g(uint256[2][],(bool,bytes32)[3])"])
+def policy_signature(data: bytes) -> None:
+    signature = data.decode("latin-1")
+    assert function(signature).signature == signature
 
 
 # --- the client's inputs -----------------------------------------------------------------------------------------------------------
