@@ -92,7 +92,7 @@ async def _resume(options: argparse.Namespace, output: Output, directory: Path) 
 
 async def wallet_show(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet show``."""
-    local = _stored(options).info
+    local = stored_wallet(options).info
     async with AsyncClient(ClientConfig.load(options.config)) as client:
         with output.step("Asking the enclave for the wallet"):
             remote = await client.enclave_wallet(local.wallet_id)
@@ -217,7 +217,11 @@ def _open_store(options: argparse.Namespace, output: Output, *, create: bool) ->
         return open_store(directory, passphrase)
 
 
-def _stored(options: argparse.Namespace) -> StoredWallet:
+def stored_wallet(options: argparse.Namespace) -> StoredWallet:
+    """A wallet of this device by its id.
+
+    :raises CosignerError: ``wallet_missing``.
+    """
     for entry in ShareStore.wallets(_store_directory(options)):
         if entry.info.wallet_id == options.wallet and not entry.pending:
             return entry

@@ -1,5 +1,5 @@
 """Arguments, exit codes, and nothing else: 0 done, 1 refused (with a stable code) or an audit that found a difference, 2 wrong usage, 130
-interrupted.
+interrupted. Of ``policy check``: 0 allowed, 1 denied, 2 not decided.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .. import config  # noqa: TID252
 from . import commands
 from .inputs import derivation_path
 from .output import Output
+from .policies_parser import add_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what `make eif` wrote beside the image (default: build/eif/measurements.json)",
     )
     rebuild.set_defaults(run=commands.audit_rebuild)
+    add_policy(subparsers, _Parser(add_help=False))
 
     demo = subparsers.add_parser(
         "demo",
