@@ -11,9 +11,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from .channel import EnvironmentId
 from .envelope import cbor
 from .envelope.messages import Message
+from .names import EnvironmentId
 
 ACTION_LABEL: Final = b"cosigner/action/v1"
 APPROVAL_LABEL: Final = b"cosigner/approval/v1"
