@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from attestation import TrustPolicy
-from protocol.channel import EnvironmentId
+from protocol.names import EnvironmentId
 from protocol.envelope.errors import Culprit
 
 from .errors import CosignerError

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from protocol.channel import EnvironmentId
+from protocol.names import EnvironmentId
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit, ProtocolError
 from protocol.messages import CLIENT_PARTY, PartyId, WalletInfo

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from protocol.messages import BeginDkg
     from threshold import DkgRound2, EcdsaEnclaveOt, EcdsaEnclaveSetup
 
+    from .actors import Actor
+
 MAX_SESSIONS: Final = 8192
 LIFETIME: Final = 3600  # seconds
 MAX_CEREMONIES: Final = 4  # key generations in progress, per session
@@ -37,6 +39,7 @@ class Session:
     """One client's channel. ``lock`` keeps its records in order.
 
     :ivar ecdsa: the enclave's side of the session's oblivious transfers, if the client asked for them. In memory only.
+    :ivar actor: whose session it is; ``None``: nobody's.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Session:
         self.ecdsa = ecdsa
         self.lock = asyncio.Lock()
         self.closed = False
+        self.actor: Actor | None = None
         self._ceremonies: OrderedDict[str, Ceremony] = OrderedDict()
 
     def put_ceremony(self, wallet_id: str, ceremony: Ceremony) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from protocol.channel import EnvironmentId
+from protocol.names import EnvironmentId
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import MAX_STORED_VALUE
