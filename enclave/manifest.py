@@ -74,7 +74,7 @@ class Administrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar public_key: DER SubjectPublicKeyInfo.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")]
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,48}\Z")]
     algorithm: KeyAlgorithm
     public_key: KeyBytes
 
