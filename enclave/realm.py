@@ -45,7 +45,9 @@ class Rooms:
 class Realm:
     """Answers the requests of one environment's sessions."""
 
-    def __init__(self, name: str, rooms: Rooms, sessions: Sessions, burns: Burns, counters: dict[str, int]) -> None:
+    def __init__(
+        self, name: str, rooms: Rooms, sessions: Sessions, burns: Burns, counters: dict[str, int]
+    ) -> None:
         self._name = name
         self._rooms = rooms
         self._sessions = sessions

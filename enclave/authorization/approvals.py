@@ -16,9 +16,11 @@ from enclave.authn import keys
 from protocol.actions import ActionNonce, KeySignature, Milliseconds
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.intents import approval_of
+from protocol.receipts import KeyEvidence, LoggedApproval
 
 from .evidence import verify_by_credential
 from .freshness import require_fresh
+from .journal import logged_signature
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from enclave.records import Records
     from protocol.actions import Action, SignedApproval
     from protocol.envelope.messages import Message
+    from protocol.receipts import PasskeyEvidence
 
 KIND: Final = "approvals"
 MAX_LIFETIME: Final = 7 * 86400  # seconds
@@ -59,13 +62,13 @@ class Approvals:
 
     async def verify(
         self, request: Message, action: Action, approvals: list[SignedApproval], now: int
-    ) -> frozenset[str]:
-        """Who approves the request: ``user:ID`` and ``administrator:NAME``, each once.
+    ) -> list[LoggedApproval]:
+        """Who approves the request, ``user:ID`` or ``administrator:NAME``, each once, with evidence that anybody can check again.
 
         :raises CosignerError: ``evidence_invalid``, ``credential_unknown``, ``credential_inactive``, ``action_expired``: one of the
             approvals is not good; none counts then.
         """
-        found = set()
+        found = []
         for signed in approvals:
             require_fresh(signed.expires_at, now, MAX_LIFETIME)
             approval = approval_of(
@@ -75,11 +78,11 @@ class Approvals:
                 nonce=signed.nonce,
                 expires_at=signed.expires_at,
             )
-            await self._verify_one(signed, approval.hash)
-            found.add(signed.approver)
-        if len(found) != len(approvals):
+            evidence = await self._verify_one(signed, approval.hash)
+            found.append(LoggedApproval(approver=signed.approver, approval=approval, evidence=evidence))
+        if len({one.approver for one in found}) != len(found):
             raise _invalid("Somebody approves twice.")
-        return frozenset(found)
+        return found
 
     def require_quorum(self, approvers: frozenset[str]) -> None:
         """That enough of the environment's administrators approve.
@@ -128,19 +131,24 @@ class Approvals:
             for key, value, revision in changes:
                 await self._records.write(KIND, key, value, expected=revision)
 
-    async def _verify_one(self, signed: SignedApproval, digest: bytes) -> None:
+    async def _verify_one(self, signed: SignedApproval, digest: bytes) -> PasskeyEvidence | KeyEvidence:
         if signed.approver.startswith(_USER):
             record = await self._directory.get(signed.approver.removeprefix(_USER))
-            verify_by_credential(
+            vouched = verify_by_credential(
                 record, signed.evidence, digest, relying_party=self._environment.relying_party
             )
-            return
+            return logged_signature(vouched.credential, signed.evidence)
         administrator = self._administrators.get(signed.approver.removeprefix(_ADMINISTRATOR))
         if administrator is None or not signed.approver.startswith(_ADMINISTRATOR):
             raise _invalid(f"Nobody here is {signed.approver!r}.")
         if not isinstance(signed.evidence, KeySignature):
             raise _invalid("Administrators sign with the key that the manifest names.")
         keys.verify(administrator.algorithm, administrator.public_key, digest, signed.evidence.signature)
+        return KeyEvidence(
+            algorithm=administrator.algorithm,
+            public_key=administrator.public_key,
+            signature=signed.evidence,
+        )
 
 
 def _invalid(message: str) -> CosignerError:

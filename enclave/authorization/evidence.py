@@ -12,7 +12,7 @@ from protocol.envelope.errors import CosignerError, Culprit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from enclave.accounts.user import UserRecord
+    from enclave.accounts.user import Credential, UserRecord
     from enclave.manifest import FactorName, RelyingParty
     from protocol.actions import Authorization, RecoveryCode, TotpCode
 
@@ -29,8 +29,8 @@ class Vouched:
     """
 
     factor: FactorName
-    credential_id: bytes
-    sign_count: int | None = None
+    credential: Credential
+    sign_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +63,20 @@ def verify_by_credential(
     """
     credential = None if record is None else record.credential(evidence.credential_id)
     if credential is None:
-        raise CosignerError(
-            "credential_unknown", "The user has no such credential.", culprit=Culprit.CLIENT
-        )
+        raise CosignerError("credential_unknown", "The user has no such credential.", culprit=Culprit.CLIENT)
     if not credential.active:
-        raise CosignerError(
-            "credential_inactive", "This credential was deactivated.", culprit=Culprit.CLIENT
-        )
+        raise CosignerError("credential_inactive", "This credential was deactivated.", culprit=Culprit.CLIENT)
     if isinstance(evidence, KeySignature):
         if credential.type != "key":
             raise _invalid("This credential is a passkey; it does not sign by itself.")
         keys.verify(credential.algorithm, credential.public_key, digest, evidence.signature)
-        return Vouched("signing_key", evidence.credential_id)
+        return Vouched("signing_key", credential)
     if credential.type != "passkey" or relying_party is None:
         raise _invalid("This credential is a key, not a passkey.")
     count = passkeys.verify_assertion(
         evidence, challenge=digest, credential=credential, relying_party=relying_party
     )
-    return Vouched("passkey", evidence.credential_id, count)
+    return Vouched("passkey", credential, count)
 
 
 def verify_first(

@@ -15,11 +15,11 @@ Whatever fails on the way is a denial, and leaves a receipt too. A :class:`Grant
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from enclave import signing
+from enclave import faults, signing
+from enclave.records import RecordConflictError
 from enclave.work import compute
 from policy import Action as JudgedAction
 from policy import Deny, decide, summary_of
@@ -34,8 +34,6 @@ from .freshness import fresh_action
 from .journal import Judged
 from .permits import grant
 from .requirements import requirement_of
-from .rulebook import NO_RULES, RulesInForce
-from .usage import NOTHING_USED
 
 if TYPE_CHECKING:
     from enclave.accounts.directory import Directory
@@ -47,10 +45,9 @@ if TYPE_CHECKING:
     from enclave.sessions import Session
     from enclave.signing import Signing
     from enclave.vault import OpenedWallet, Vault
-    from policy import Decision, Summary
-    from protocol.actions import Action, Authorization
-    from protocol.envelope.messages import Message
-    from protocol.receipts import SignedEntry
+    from policy import Summary
+    from protocol.actions import Action, Authorization, RecoveryCode, SignedApproval, TotpCode
+    from protocol.envelope.messages import Message, SignedEntry
 
     from .approvals import Approvals
     from .journal import Journal
@@ -62,6 +59,7 @@ if TYPE_CHECKING:
 
 _CHAINS: Final = {"ethereum": "EVM", "solana": "SVM", "bitcoin": "BTC"}
 _MAX_REASON: Final = 1000
+_ATTEMPTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,10 @@ class Denied(CosignerError):
 
 @dataclass(slots=True)
 class _Case:
-    """One action on its way through the gate. What is known so far is what a receipt of its denial can say."""
+    """One action on its way through the gate.
+
+    :ivar judged: what a receipt says of it, should it be denied now.
+    """
 
     session: Session
     actor: Actor
@@ -107,12 +108,18 @@ class _Case:
     action: Action
     authorization: Authorization | None
     now: int
+    judged: Judged
     evidence: Evidence
-    approvers: frozenset[str] = frozenset()
     opened: OpenedWallet | None = None
     signing: Signing | None = None
-    rules: RulesInForce = NO_RULES
-    decision: Decision | None = None
+
+    @property
+    def approvals(self) -> list[SignedApproval]:
+        return [] if self.authorization is None else self.authorization.approvals
+
+    @property
+    def second(self) -> TotpCode | RecoveryCode | None:
+        return None if self.authorization is None else self.authorization.second
 
 
 class Gate:
@@ -163,20 +170,23 @@ class Gate:
         record = await self.require_user(actor, now)
         if not requirement.action:
             return await self._admit_reading(session, actor, request, now)
+        action = fresh_action(session, actor, call, now)
         case = _Case(
             session=session,
             actor=actor,
             request=request,
             requirement=requirement,
-            action=fresh_action(session, actor, call, now),
+            action=action,
             authorization=call.authorization,
             now=now,
+            judged=Judged(actor, record.login_of(actor.session_key), action, call.authorization, now),
             evidence=Evidence(actor.factors),
         )
         try:
             return await self._judge(case, record)
         except (CosignerError, ThresholdError, PayloadError) as error:
-            raise await self._denied(case, error) from None
+            refused = as_error(error)
+            raise Denied(refused, await self._journal.denied(case.judged, refused.code)) from None
 
     async def require_user(self, actor: Actor, now: int) -> UserRecord:
         """The user's record, while their session key stands in it.
@@ -212,27 +222,28 @@ class Gate:
         if isinstance(case.request, m.Sign | m.SignEcdsa):
             await self._examine(case, case.request)
         await self._spend_second_factor(case)
-        approvals = [] if case.authorization is None else case.authorization.approvals
-        async with AsyncExitStack() as held:
-            await held.enter_async_context(self._approvals.unspent(approvals, case.now))
+        async with self._approvals.unspent(case.approvals, case.now):
             if case.requirement.rules is not None:
-                await self._decide(case, held)
-        receipt = await self._journal.allowed(self._judged(case))
-        wallet_id = _wallet_of(case.request)
+                await self._decide(case, case.requirement.rules)
+        receipt = await self._journal.allowed(case.judged)
         return Granted(
             actor=case.actor,
             request=case.request,
             now=case.now,
             evidence=case.evidence,
-            permit=None
-            if wallet_id is None
-            else grant(
-                environment=self._environment.id, operation=case.request.kind, wallet_id=wallet_id
-            ),
+            permit=self._permit(case.request),
             opened=case.opened,
             signing=case.signing,
             receipt=receipt,
         )
+
+    def _permit(self, request: Message) -> Permit | None:
+        """For the requests that use a share."""
+        if isinstance(request, m.Sign | m.SignEcdsa | m.BeginDkg):
+            return grant(
+                environment=self._environment.id, operation=request.kind, wallet_id=request.wallet_id
+            )
+        return None
 
     async def _verify(self, case: _Case, record: UserRecord) -> None:
         """Evidence and approvals verify, and suffice, but for the code of a second factor."""
@@ -244,19 +255,15 @@ class Gate:
             requirement=case.requirement,
             relying_party=self._environment.relying_party,
         )
+        case.judged.credential = None if case.evidence.vouched is None else case.evidence.vouched.credential
         require_factors(
-            record,
-            case.evidence,
-            requirement=case.requirement,
-            step_up=step_up,
-            second=None if case.authorization is None else case.authorization.second,
+            record, case.evidence, requirement=case.requirement, step_up=step_up, second=case.second
         )
-        if case.authorization is not None and case.authorization.approvals:
-            case.approvers = await self._approvals.verify(
-                case.request, case.action, case.authorization.approvals, case.now
-            )
+        case.judged.approvals = await self._approvals.verify(
+            case.request, case.action, case.approvals, case.now
+        )
         if case.requirement.administrators:
-            self._approvals.require_quorum(case.approvers)
+            self._approvals.require_quorum(case.judged.approvers)
 
     async def _require_owner(self, case: _Case) -> None:
         """The wallet, or the layer, is the user's.
@@ -264,7 +271,11 @@ class Gate:
         :raises CosignerError: ``not_owner``, ``wallet_unknown``.
         """
         match case.request:
-            case m.Sign(wallet_id=wallet_id) | m.SignEcdsa(wallet_id=wallet_id) | m.HandOver(wallet_id=wallet_id):
+            case (
+                m.Sign(wallet_id=wallet_id)
+                | m.SignEcdsa(wallet_id=wallet_id)
+                | m.HandOver(wallet_id=wallet_id)
+            ):
                 await self._wallets.require_owner(case.actor, wallet_id)
             case m.SetPolicy(layer=layer, subject=subject) if layer != "environment":
                 await self._require_sight(case.actor, layer, subject)
@@ -287,73 +298,68 @@ class Gate:
         if isinstance(request, m.SignEcdsa):
             signing.require_ecdsa(case.session)
         case.opened = await self._vault.open(request.wallet_id)
+        case.judged.epoch = case.opened.wallet.epoch
         case.opened.require_epoch(request.epoch)
         case.signing = await compute(signing.examine, case.opened, request)
+        case.judged.task = case.signing.task
 
     async def _spend_second_factor(self, case: _Case) -> None:
-        """A code that came along is verified, whether it was asked for or not."""
-        second = None if case.authorization is None else case.authorization.second
-        if second is not None:
-            await self._second_factors.spend(case.actor.user_id, second, case.now)
+        """A code that came along is verified, whether it was asked for or not; a passkey's counter is kept."""
+        user_id, vouched = case.actor.user_id, case.evidence.vouched
+        if case.second is not None:
+            case.judged.second = False
+            await self._second_factors.spend(user_id, case.second, case.now)
+            case.judged.second = True
             case.evidence = case.evidence.plus("totp")
-        vouched = case.evidence.vouched
         if vouched is not None and vouched.sign_count:
             await self._directory.change(
-                case.actor.user_id,
-                lambda record: record.count_signature(vouched.credential_id, vouched.sign_count),
+                user_id,
+                lambda record: record.count_signature(vouched.credential.credential_id, vouched.sign_count),
             )
 
-    async def _decide(self, case: _Case, held: AsyncExitStack) -> None:
-        """Ask the rules; count what they count."""
-        wallet_id = _wallet_of(case.request)
-        about = wallet_id if not isinstance(case.request, m.BeginDkg) else None
-        case.rules = await self._rulebook.in_force(case.actor.user_id, about)
-        at = case.now // 1000
-        judged = JudgedAction(
-            operation=str(case.requirement.rules),
-            at=at,
+    async def _decide(self, case: _Case, operation: str) -> None:
+        """Ask the rules, and store what they count. Who else counts meanwhile, in another enclave, makes this one ask again."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._decide_once(case, operation)
+            except RecordConflictError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    async def _decide_once(self, case: _Case, operation: str) -> None:
+        user_id, wallet_id = case.actor.user_id, _wallet_ruled(case.request)
+        rules = await self._rulebook.in_force(user_id, wallet_id)
+        case.judged.policies = list(rules.versions)
+        asked = JudgedAction(
+            operation=operation,
+            at=case.now // 1000,
             chain=_chain_of(case),
             signer=case.actor.kind,
             factors=case.evidence.factors,
-            approvals=case.approvers,
+            approvals=case.judged.approvers,
         )
-        ledger = None
-        if case.signing is not None and about is not None and case.rules.counted:
-            ledger = await held.enter_async_context(
-                self._ledgers.of(case.rules, case.actor.user_id, about)
-            )
-        decision = decide(judged, _summary(case.signing), case.rules.policy, ledger.used if ledger else NOTHING_USED)
-        case.decision = decision
-        if isinstance(decision, Deny):
-            raise _refusal(decision)
-        if ledger is not None:
-            await ledger.charge(decision.charges, at)
-
-    async def _denied(self, case: _Case, error: CosignerError | ThresholdError | PayloadError) -> Exception:
-        """The refusal, once it is in the log."""
-        receipt = await self._journal.denied(self._judged(case), error.code)
-        if isinstance(error, CosignerError):
-            return Denied(error, receipt)
-        return error
-
-    def _judged(self, case: _Case) -> Judged:
-        return Judged(
-            actor=case.actor,
-            action=case.action,
-            authorization=case.authorization,
-            factors=case.evidence.factors,
-            approvers=case.approvers,
-            task=None if case.signing is None else case.signing.task,
-            rules=case.rules.hash,
-            decision=case.decision,
-        )
+        counted = rules.counted if case.signing is not None and wallet_id is not None else frozenset()
+        async with self._ledgers.of(rules, counted, user_id, wallet_id or "") as ledger:
+            decision = decide(asked, _summary(case.signing), rules.policy, ledger.used)
+            case.judged.rules = decision
+            if isinstance(decision, Deny):
+                raise _refusal(decision)
+            await ledger.charge(decision.charges, asked.at)
 
 
-def _wallet_of(request: Message) -> str | None:
-    """The wallet whose share a request is going to use."""
+def as_error(error: CosignerError | ThresholdError | PayloadError) -> CosignerError:
+    """Whatever a check raised, in one vocabulary."""
+    return error if isinstance(error, CosignerError) else faults.translate(error).error()
+
+
+def _wallet_ruled(request: Message) -> str | None:
+    """The wallet whose own layers judge a request. A wallet that is only being made has none."""
     match request:
-        case m.Sign() | m.SignEcdsa() | m.BeginDkg() | m.HandOver():
-            return request.wallet_id
+        case m.Sign(wallet_id=wallet_id) | m.SignEcdsa(wallet_id=wallet_id) | m.HandOver(wallet_id=wallet_id):
+            return wallet_id
+        case m.SetPolicy(layer="wallet" | "signer", subject=subject):
+            return subject.split(":")[0]
         case _:
             return None
 

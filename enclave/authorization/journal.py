@@ -45,8 +45,10 @@ _MAX_USERS: Final = 10_000
 class Judged:
     """One action, and how far its judgement got.
 
+    :ivar login: which login registered the session key; empty: none did.
     :ivar credential: the one that vouched.
     :ivar second: whether the code of a second factor was right; ``None``: none was looked at.
+    :ivar device_code: whether the device code was right.
     """
 
     actor: Actor | None
@@ -56,6 +58,7 @@ class Judged:
     now: int
     credential: Credential | None = None
     second: bool | None = None
+    device_code: bool = False
     approvals: list[LoggedApproval] = field(default_factory=list)
     tokens: list[LoggedEvidence] = field(default_factory=list)
     task: SigningTask | None = None
@@ -63,11 +66,16 @@ class Judged:
     policies: list[PolicyVersion] = field(default_factory=list)
     rules: RulesDecision | None = None
 
+    @property
+    def approvers(self) -> frozenset[str]:
+        """Whose approvals were verified."""
+        return frozenset(one.approver for one in self.approvals)
+
 
 class Journal:
     """Writes decisions to the log.
 
-    :ivar uncounted: denials that left no entry, because their user had too many.
+    :ivar unlogged: denials that left no entry: of nobody's sessions, or of a user who had too many.
     """
 
     def __init__(self, log: Log) -> None:
@@ -118,9 +126,7 @@ def logged_signature(
     """A verified assertion or signature, with the key that it was verified with."""
     if isinstance(evidence, PasskeyAssertion):
         return PasskeyEvidence(public_key=credential.public_key, assertion=evidence)
-    return KeyEvidence(
-        algorithm=credential.algorithm, public_key=credential.public_key, signature=evidence
-    )
+    return KeyEvidence(algorithm=credential.algorithm, public_key=credential.public_key, signature=evidence)
 
 
 def _decision(judged: Judged, code: str) -> Decision:

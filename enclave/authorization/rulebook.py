@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from policy import Policy, PolicyError, layer_bytes, layer_hash, parse_layer, policy_hash
+from policy import Policy, PolicyError, layer_bytes, layer_hash, parse_layer
 from protocol.accounts import LayerName, PolicyLayer
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from protocol.receipts import PolicyVersion
 
 if TYPE_CHECKING:
     from enclave.manifest import Environment
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 KIND: Final = "policies"
 NO_LAYER: Final = bytes(32)  # the hash of a layer that is absent
-_MOST_PARSED: Final = 1024
+_MOST_PARSED: Final = 4 << 20  # bytes of content whose layers are kept in memory
 
 
 class StoredLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,16 +40,22 @@ class StoredLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RulesInForce:
     """What decides on one action.
 
-    :ivar hash: names these very rules; 32 bytes, zeros if there are none.
+    :ivar versions: names these very rules.
     :ivar counted: names of the layers that have rolling totals.
     """
 
     policy: Policy
-    hash: bytes
+    versions: tuple[PolicyVersion, ...]
     counted: frozenset[str]
 
 
-NO_RULES: Final = RulesInForce(Policy(()), NO_LAYER, frozenset())
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """One layer's content, read."""
+
+    layer: Layer
+    hash: bytes
+    counts: bool
 
 
 class Rulebook:
@@ -57,26 +64,34 @@ class Rulebook:
     def __init__(self, environment: Environment, records: Records) -> None:
         self._records = records
         self._first = _canonical(environment.policy.encode()) if environment.policy else b""
-        self._parsed: OrderedDict[tuple[bytes, ...], RulesInForce] = OrderedDict()
+        self._parsed: OrderedDict[bytes, _Parsed] = OrderedDict()
+        self._size = 0
 
     async def in_force(self, user_id: str, wallet_id: str | None = None) -> RulesInForce:
         """The rules for what a user does, with a wallet or without.
 
         :raises CosignerError: as :meth:`enclave.records.Records.read`.
         """
-        contents = [
-            (await self._read("environment", ""))[0],
-            (await self._read("account", user_id))[0],
-        ]
+        wanted: list[tuple[LayerName, str]] = [("environment", ""), ("account", user_id)]
         if wallet_id is not None:
-            contents.append((await self._read("wallet", wallet_id))[0])
-            contents.append((await self._read("signer", f"{wallet_id}:{user_id}"))[0])
-        return self._parse(tuple(contents))
+            wanted += [("wallet", wallet_id), ("signer", f"{wallet_id}:{user_id}")]
+        layers, versions, counted = [], [], []
+        for name, subject in wanted:
+            content, revision = await self._read(name, subject)
+            if content:
+                parsed = self._parse(content)
+                layers.append(parsed.layer)
+                versions.append(
+                    PolicyVersion(layer=name, subject=subject, version=revision, hash=parsed.hash)
+                )
+                if parsed.counts:
+                    counted.append(name)
+        return RulesInForce(Policy(tuple(layers)), tuple(versions), frozenset(counted))
 
     async def show(self, layer: LayerName, subject: str) -> PolicyLayer:
         """One layer; with empty content where there is none."""
         content, revision = await self._read(layer, subject)
-        named = layer_hash(parse_layer(content)) if content else NO_LAYER
+        named = self._parse(content).hash if content else NO_LAYER
         return PolicyLayer(layer=layer, subject=subject, version=revision, hash=named, content=content)
 
     async def replace(self, request: SetPolicy) -> PolicyLayer:
@@ -125,23 +140,19 @@ class Rulebook:
             return (self._first if layer == "environment" else b""), 0
         return found.value.content, found.revision
 
-    def _parse(self, contents: tuple[bytes, ...]) -> RulesInForce:
+    def _parse(self, content: bytes) -> _Parsed:
         """Reading rules costs more than deciding by them, so what was read is kept."""
-        known = self._parsed.get(contents)
+        known = self._parsed.get(content)
         if known is None:
-            layers = tuple(parse_layer(content) for content in contents if content)
-            policy = Policy(layers)
-            counted = frozenset(layer.name for layer in layers if _counts(layer))
-            known = RulesInForce(policy, policy_hash(policy) if layers else NO_LAYER, counted)
-            self._parsed[contents] = known
-            if len(self._parsed) > _MOST_PARSED:
-                self._parsed.popitem(last=False)
-        self._parsed.move_to_end(contents)
+            layer = parse_layer(content)
+            counts = any(limit.total is not None for rule in layer.rules for limit in rule.limits)
+            known = self._parsed[content] = _Parsed(layer, layer_hash(layer), counts)
+            self._size += len(content)
+            while self._size > _MOST_PARSED:
+                self._size -= len(self._parsed.popitem(last=False)[0])
+        else:
+            self._parsed.move_to_end(content)
         return known
-
-
-def _counts(layer: Layer) -> bool:
-    return any(limit.total is not None for rule in layer.rules for limit in rule.limits)
 
 
 def _canonical(raw: bytes) -> bytes:

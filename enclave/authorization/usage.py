@@ -79,12 +79,17 @@ class Ledgers:
         self._records = records
 
     @asynccontextmanager
-    async def of(self, rules: RulesInForce, user_id: str, wallet_id: str) -> AsyncIterator[Ledger]:
-        """What counts for a user's action with a wallet; nothing is read, or locked, where nothing is counted."""
+    async def of(
+        self, rules: RulesInForce, counted: frozenset[str], user_id: str, wallet_id: str
+    ) -> AsyncIterator[Ledger]:
+        """What counts for a user's action with a wallet; nothing is read, or locked, where nothing is counted.
+
+        :param counted: the layers that count this action.
+        """
         scopes = [
-            (f"wallets/{wallet_id}", rules.counted & {"environment", "wallet"}),
-            (f"signers/{wallet_id}/{user_id}", rules.counted & {"signer"}),
-            (f"accounts/{user_id}", rules.counted & {"account"}),
+            (f"wallets/{wallet_id}", counted & {"environment", "wallet"}),
+            (f"signers/{wallet_id}/{user_id}", counted & {"signer"}),
+            (f"accounts/{user_id}", counted & {"account"}),
         ]
         async with AsyncExitStack() as locks:
             parts = []
