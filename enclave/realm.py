@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from protocol import accounts as a
 from protocol import messages as m
 from protocol.envelope import cbor
 from protocol.envelope.messages import Done
@@ -98,9 +99,9 @@ class Realm:
                 return await self._finish_dkg(session, request)
             case m.GetWallet():
                 return wallets.wallet_reply(granted.need_opened())
-            case m.GetPolicy(layer=layer, subject=subject):
+            case a.GetPolicy(layer=layer, subject=subject):
                 return await self._rooms.rulebook.show(layer, subject)
-            case m.SetPolicy() as request:
+            case a.SetPolicy() as request:
                 return await self._rooms.rulebook.replace(request)
             case m.Close():
                 self._sessions.close(session)

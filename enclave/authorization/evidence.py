@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from enclave.accounts.user import Evidence
 from enclave.authn import keys, passkeys
 from protocol.actions import DeviceCode, KeySignature, PasskeyAssertion
 from protocol.envelope.errors import CosignerError, Culprit
@@ -34,7 +35,7 @@ class Vouched:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Verified:
     """What was verified for one action.
 
     :ivar factors: the session key's, and more.
@@ -45,9 +46,17 @@ class Evidence:
     vouched: Vouched | None = None
     device_code: str | None = None
 
-    def plus(self, factor: FactorName) -> Evidence:
+    def plus(self, factor: FactorName) -> Verified:
         """The same with one factor more."""
         return replace(self, factors=self.factors | {factor})
+
+    def facts(self) -> Evidence:
+        """For whoever changes the user's record."""
+        return Evidence(
+            credential=None if self.vouched is None else self.vouched.credential.credential_id,
+            device_code=self.device_code is not None,
+            second_factor="totp" in self.factors,
+        )
 
 
 def verify_by_credential(
@@ -61,13 +70,14 @@ def verify_by_credential(
 
     :raises CosignerError: ``credential_unknown``, ``credential_inactive``, ``evidence_invalid``.
     """
-    credential = None if record is None else record.credential(evidence.credential_id)
+    known = () if record is None else record.credentials
+    credential = next((one for one in known if one.credential_id == evidence.credential_id), None)
     if credential is None:
         raise CosignerError("credential_unknown", "The user has no such credential.", culprit=Culprit.CLIENT)
     if not credential.active:
         raise CosignerError("credential_inactive", "This credential was deactivated.", culprit=Culprit.CLIENT)
     if isinstance(evidence, KeySignature):
-        if credential.type != "key":
+        if credential.algorithm is None:
             raise _invalid("This credential is a passkey; it does not sign by itself.")
         keys.verify(credential.algorithm, credential.public_key, digest, evidence.signature)
         return Vouched("signing_key", credential)
@@ -86,7 +96,7 @@ def verify_first(
     *,
     requirement: Requirement,
     relying_party: RelyingParty | None,
-) -> Evidence:
+) -> Verified:
     """The evidence of an action but for its second factor.
 
     :param digest: the action's hash.
@@ -96,19 +106,19 @@ def verify_first(
     factors = frozenset({"session_key"})
     match first:
         case None:
-            return Evidence(factors)
+            return Verified(factors)
         case DeviceCode(code=code):
             if not requirement.device_code:
                 raise _invalid("A device code is good for adding a credential and nothing else.")
-            return Evidence(factors, device_code=code)
+            return Verified(factors, device_code=code)
         case _:
             vouched = verify_by_credential(record, first, digest, relying_party=relying_party)
-            return Evidence(factors | {vouched.factor}, vouched)
+            return Verified(factors | {vouched.factor}, vouched)
 
 
 def require_factors(
     record: UserRecord,
-    evidence: Evidence,
+    evidence: Verified,
     *,
     requirement: Requirement,
     step_up: Sequence[FactorName],
@@ -121,7 +131,7 @@ def require_factors(
 
     :raises CosignerError: ``factor_required``.
     """
-    has_one = any(credential.active for credential in record.credentials)
+    has_one = bool(record.active_credentials)
     waived = requirement.device_code and (evidence.device_code is not None or not has_one)
     if requirement.credential and has_one and evidence.vouched is None and not waived:
         raise factor_required(["passkey", "signing_key"])

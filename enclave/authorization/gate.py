@@ -15,30 +15,32 @@ Whatever fails on the way is a denial, and leaves a receipt too. A :class:`Grant
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from enclave import faults, signing
+from enclave.accounts.user import NO_EVIDENCE
 from enclave.records import RecordConflictError
 from enclave.work import compute
 from policy import Action as JudgedAction
 from policy import Deny, decide, summary_of
 from policy.rendering import headline
+from protocol import accounts as a
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError, Culprit
 from threshold import PayloadError, ThresholdError
 from threshold.payload import solana_address
 
-from .evidence import Evidence, require_factors, verify_first
+from .evidence import Verified, require_factors, verify_first
 from .freshness import fresh_action
 from .journal import Judged
-from .permits import grant
+from .permits import PermitError, grant
 from .requirements import requirement_of
 
 if TYPE_CHECKING:
     from enclave.accounts.directory import Directory
     from enclave.accounts.ownership import Wallets
-    from enclave.accounts.user import UserRecord
+    from enclave.accounts.user import Evidence, UserRecord
     from enclave.actors import Actor
     from enclave.authn.clock import Clock
     from enclave.manifest import Environment
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from .rulebook import Rulebook
     from .second_factors import SecondFactors
     from .usage import Ledgers
+
+T = TypeVar("T")
 
 _CHAINS: Final = {"ethereum": "EVM", "solana": "SVM", "bitcoin": "BTC"}
 _MAX_REASON: Final = 1000
@@ -76,11 +80,39 @@ class Granted:
     actor: Actor | None
     request: Message
     now: int
-    evidence: Evidence = field(default_factory=lambda: Evidence(frozenset()))
+    evidence: Evidence = NO_EVIDENCE
     permit: Permit | None = None
     opened: OpenedWallet | None = None
     signing: Signing | None = None
     receipt: SignedEntry | None = None
+
+    def need_actor(self) -> Actor:
+        """Whose request it is.
+
+        :raises PermitError: nobody's; then this must not be carried out.
+        """
+        return _needed(self.actor)
+
+    def need_permit(self) -> Permit:
+        """The permit.
+
+        :raises PermitError: there is none; then no share may be used.
+        """
+        return _needed(self.permit)
+
+    def need_signing(self) -> Signing:
+        """What is signed.
+
+        :raises PermitError: nothing is.
+        """
+        return _needed(self.signing)
+
+    def need_opened(self) -> OpenedWallet:
+        """The wallet that is read.
+
+        :raises PermitError: none is.
+        """
+        return _needed(self.opened)
 
 
 class Denied(CosignerError):
@@ -109,7 +141,7 @@ class _Case:
     authorization: Authorization | None
     now: int
     judged: Judged
-    evidence: Evidence
+    evidence: Verified
     opened: OpenedWallet | None = None
     signing: Signing | None = None
 
@@ -167,7 +199,7 @@ class Gate:
                     "login_required", "This session is nobody's; log in first.", culprit=Culprit.CLIENT
                 )
             return Granted(None, request, now)
-        record = await self.require_user(actor, now)
+        record, login = await self.require_user(actor, now)
         if not requirement.action:
             return await self._admit_reading(session, actor, request, now)
         action = fresh_action(session, actor, call, now)
@@ -179,8 +211,8 @@ class Gate:
             action=action,
             authorization=call.authorization,
             now=now,
-            judged=Judged(actor, record.login_of(actor.session_key), action, call.authorization, now),
-            evidence=Evidence(actor.factors),
+            judged=Judged(actor, login, action, call.authorization, now),
+            evidence=Verified(actor.factors),
         )
         try:
             return await self._judge(case, record)
@@ -188,8 +220,8 @@ class Gate:
             refused = as_error(error)
             raise Denied(refused, await self._journal.denied(case.judged, refused.code)) from None
 
-    async def require_user(self, actor: Actor, now: int) -> UserRecord:
-        """The user's record, while their session key stands in it.
+    async def require_user(self, actor: Actor, now: int) -> tuple[UserRecord, str]:
+        """The user's record, while their session key stands in it, and which login registered that.
 
         :raises CosignerError: ``session_key_rejected``, ``session_key_expired``.
         """
@@ -198,13 +230,15 @@ class Gate:
             raise CosignerError(
                 "session_key_expired", "The session key has expired; log in again.", culprit=Culprit.CLIENT
             )
-        if record is None or record.session_key(actor.session_key) is None:
+        known = () if record is None else record.session_keys
+        key = next((one for one in known if one.session_key == actor.session_key), None)
+        if record is None or key is None:
             raise CosignerError(
                 "session_key_rejected",
                 "The session key is not registered, or was revoked; log in again.",
                 culprit=Culprit.CLIENT,
             )
-        return record
+        return record, key.login
 
     async def _admit_reading(self, session: Session, actor: Actor, request: Message, now: int) -> Granted:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
@@ -212,9 +246,9 @@ class Gate:
             case m.GetWallet(wallet_id=wallet_id):
                 await self._wallets.require_owner(actor, wallet_id)
                 return Granted(actor, request, now, opened=await self._vault.open(wallet_id))
-            case m.GetPolicy(layer=layer, subject=subject):
+            case a.GetPolicy(layer=layer, subject=subject):
                 await self._require_sight(actor, layer, subject)
-        return Granted(actor, request, now, evidence=Evidence(actor.factors))
+        return Granted(actor, request, now)
 
     async def _judge(self, case: _Case, record: UserRecord) -> Granted:
         await self._verify(case, record)
@@ -230,7 +264,7 @@ class Gate:
             actor=case.actor,
             request=case.request,
             now=case.now,
-            evidence=case.evidence,
+            evidence=case.evidence.facts(),
             permit=self._permit(case.request),
             opened=case.opened,
             signing=case.signing,
@@ -274,10 +308,10 @@ class Gate:
             case (
                 m.Sign(wallet_id=wallet_id)
                 | m.SignEcdsa(wallet_id=wallet_id)
-                | m.HandOver(wallet_id=wallet_id)
+                | a.HandOver(wallet_id=wallet_id)
             ):
                 await self._wallets.require_owner(case.actor, wallet_id)
-            case m.SetPolicy(layer=layer, subject=subject) if layer != "environment":
+            case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
                 await self._require_sight(case.actor, layer, subject)
                 self._rulebook.check(case.request)
 
@@ -348,6 +382,13 @@ class Gate:
             await ledger.charge(decision.charges, asked.at)
 
 
+def _needed(value: T | None) -> T:
+    if value is None:
+        msg = "the gate did not grant this"
+        raise PermitError(msg)
+    return value
+
+
 def as_error(error: CosignerError | ThresholdError | PayloadError) -> CosignerError:
     """Whatever a check raised, in one vocabulary."""
     return error if isinstance(error, CosignerError) else faults.translate(error).error()
@@ -356,9 +397,9 @@ def as_error(error: CosignerError | ThresholdError | PayloadError) -> CosignerEr
 def _wallet_ruled(request: Message) -> str | None:
     """The wallet whose own layers judge a request. A wallet that is only being made has none."""
     match request:
-        case m.Sign(wallet_id=wallet_id) | m.SignEcdsa(wallet_id=wallet_id) | m.HandOver(wallet_id=wallet_id):
+        case m.Sign(wallet_id=wallet_id) | m.SignEcdsa(wallet_id=wallet_id) | a.HandOver(wallet_id=wallet_id):
             return wallet_id
-        case m.SetPolicy(layer="wallet" | "signer", subject=subject):
+        case a.SetPolicy(layer="wallet" | "signer", subject=subject):
             return subject.split(":")[0]
         case _:
             return None

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from protocol import accounts as a
 from protocol import messages as m
+from protocol.receipts import GetLogHead
 
 if TYPE_CHECKING:
     from protocol.envelope.messages import Message
@@ -43,36 +45,37 @@ _CREDENTIAL: Final = Requirement(action=True, rules="credential", credential=Tru
 
 REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     m.Close: _OPEN,
-    m.Login: _OPEN,  # a JWT vouches
-    m.KeyLogin: _OPEN,  # the account's key vouches
-    m.BeginCredential: _OPEN,  # a challenge; of use to nobody without what follows
-    m.Recover: _OPEN,  # the recovery key vouches
+    a.Login: _OPEN,  # a JWT vouches
+    a.KeyLogin: _OPEN,  # the account's key vouches
+    a.BeginCredential: _OPEN,  # a challenge; of use to nobody without what follows
+    a.Recover: _OPEN,  # the recovery key vouches
     m.GetWallet: _READ,
-    m.GetAccount: _READ,
-    m.GetPolicy: _READ,
-    m.ListSessionKeys: _READ,
+    a.GetAccount: _READ,
+    a.GetPolicy: _READ,
+    GetLogHead: _READ,
+    a.ListSessionKeys: _READ,
     m.Sign: Requirement(action=True, rules="sign"),
     m.SignEcdsa: Requirement(action=True, rules="sign"),
     m.BeginDkg: Requirement(action=True, rules="create"),
     m.FinishDkg: _READ,  # completes what was authorized when it began, in the same session
-    m.HandOver: Requirement(action=True, rules="delegate", credential=True),
-    m.RevokeSessionKeys: Requirement(action=True),  # no rule may keep a user from shutting a thief out
-    m.CancelRecovery: Requirement(action=True, credential=True),
-    m.LinkLogin: _CREDENTIAL,
-    m.UnlinkLogin: _CREDENTIAL,
-    m.AddCredential: Requirement(action=True, rules="credential", credential=True, device_code=True),
-    m.ChangeCredential: _CREDENTIAL,
-    m.RemoveCredential: _CREDENTIAL,
-    m.MakeDeviceCode: _CREDENTIAL,
-    m.BeginTotp: Requirement(action=True, rules="credential"),  # what it shows counts once it is confirmed
-    m.ConfirmTotp: _CREDENTIAL,
-    m.NewRecoveryCodes: _CREDENTIAL,
-    m.RemoveTotp: _CREDENTIAL,
-    m.SetRecoveryKey: _CREDENTIAL,
-    m.SetPolicy: Requirement(
+    a.HandOver: Requirement(action=True, rules="delegate", credential=True),
+    a.RevokeSessionKeys: Requirement(action=True),  # no rule may keep a user from shutting a thief out
+    a.CancelRecovery: Requirement(action=True, credential=True),
+    a.LinkLogin: _CREDENTIAL,
+    a.UnlinkLogin: _CREDENTIAL,
+    a.AddCredential: Requirement(action=True, rules="credential", credential=True, device_code=True),
+    a.ChangeCredential: _CREDENTIAL,
+    a.RemoveCredential: _CREDENTIAL,
+    a.MakeDeviceCode: _CREDENTIAL,
+    a.BeginTotp: Requirement(action=True, rules="credential"),  # what it shows counts once it is confirmed
+    a.ConfirmTotp: _CREDENTIAL,
+    a.NewRecoveryCodes: _CREDENTIAL,
+    a.RemoveTotp: _CREDENTIAL,
+    a.SetRecoveryKey: _CREDENTIAL,
+    a.SetPolicy: Requirement(
         action=True, rules="policy", credential=True
     ),  # the environment's: administrators
-    m.NewServiceAccount: Requirement(action=True, administrators=True),
+    a.NewServiceAccount: Requirement(action=True, administrators=True),
 }
 ENVIRONMENT_POLICY: Final = Requirement(action=True, administrators=True)
 ACTIONS: Final = frozenset(
@@ -86,6 +89,6 @@ def requirement_of(request: Message) -> Requirement:
 
     :raises KeyError: the request is not in the table; that is a mistake in this enclave, and ends in a refusal.
     """
-    if isinstance(request, m.SetPolicy) and request.layer == "environment":
+    if isinstance(request, a.SetPolicy) and request.layer == "environment":
         return ENVIRONMENT_POLICY
     return REQUIREMENTS[type(request)]
