@@ -28,7 +28,7 @@ RECOVERY_CODES: Final = 10
 UserKind = Literal["user", "service"]
 LoginId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]  # SHA-256(issuer || 0 || subject)
 Counter = Annotated[int, Meta(ge=0, lt=1 << 32)]
-CodeHash = Annotated[bytes, Meta(min_length=32, max_length=64)]  # see enclave.authn.codes
+CodeHash = Annotated[bytes, Meta(min_length=48, max_length=48)]  # salt and hash: enclave.authn.codes
 
 
 class LinkedLogin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,22 +43,22 @@ class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A passkey or a raw key.
 
     :ivar public_key: of a passkey: COSE_Key (RFC 9052, §7); of a raw key: DER SubjectPublicKeyInfo.
-    :ivar algorithm: of a raw key; ``None`` for a passkey, whose COSE_Key says it.
     :ivar sign_count: the newest that an assertion showed (WebAuthn level 3, §6.1.1); 0 for authenticators without a counter, and raw keys.
     """
 
     credential_id: CredentialId
     type: Literal["passkey", "key"]
     name: Label
-    algorithm: KeyAlgorithm | None
+    algorithm: KeyAlgorithm
     public_key: Annotated[bytes, Meta(min_length=32, max_length=2048)]
     sign_count: Counter
     active: bool
     created_at: Milliseconds
     discoverable: bool
+    backup_eligible: bool
     backed_up: bool
     attestation_format: Annotated[str, Meta(max_length=32)]
-    aaguid: Annotated[bytes, Meta(max_length=16)]
+    aaguid: Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
 class RegisteredKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
