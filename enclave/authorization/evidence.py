@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from enclave.accounts import credentials
 from enclave.accounts.user import Evidence
 from enclave.authn import keys, passkeys
 from protocol.actions import DeviceCode, KeySignature, PasskeyAssertion
@@ -70,12 +71,9 @@ def verify_by_credential(
 
     :raises CosignerError: ``credential_unknown``, ``credential_inactive``, ``evidence_invalid``.
     """
-    known = () if record is None else record.credentials
-    credential = next((one for one in known if one.credential_id == evidence.credential_id), None)
-    if credential is None:
-        raise CosignerError("credential_unknown", "The user has no such credential.", culprit=Culprit.CLIENT)
-    if not credential.active:
-        raise CosignerError("credential_inactive", "This credential was deactivated.", culprit=Culprit.CLIENT)
+    if record is None:
+        raise CosignerError("credential_unknown", "There is no such user.", culprit=Culprit.CLIENT)
+    credential = credentials.find_active(record, evidence.credential_id)
     if isinstance(evidence, KeySignature):
         if credential.algorithm is None:
             raise _invalid("This credential is a passkey; it does not sign by itself.")

@@ -6,7 +6,7 @@ The order is fixed, and it is the same for everything that changes state:
 2. the action is fresh, and its nonce new;
 3. evidence verifies, of the user's own credential and of whoever approves; factors suffice;
 4. the wallet is the user's; only now is its record opened, and what would be signed is worked out from the payload;
-5. the second factor, which costs a code, is verified;
+5. codes are verified: looking at one uses it up;
 6. the policy decides; what it counts is stored, durably;
 7. the receipt is stored, durably.
 
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from enclave import faults, signing
+from enclave.accounts import credentials
 from enclave.accounts.user import NO_EVIDENCE
 from enclave.records import RecordConflictError
 from enclave.work import compute
@@ -255,7 +256,7 @@ class Gate:
         await self._require_owner(case)
         if isinstance(case.request, m.Sign | m.SignEcdsa):
             await self._examine(case, case.request)
-        await self._spend_second_factor(case)
+        await self._spend(case)
         async with self._approvals.unspent(case.approvals, case.now):
             if case.requirement.rules is not None:
                 await self._decide(case, case.requirement.rules)
@@ -337,19 +338,22 @@ class Gate:
         case.signing = await compute(signing.examine, case.opened, request)
         case.judged.task = case.signing.task
 
-    async def _spend_second_factor(self, case: _Case) -> None:
-        """A code that came along is verified, whether it was asked for or not; a passkey's counter is kept."""
-        user_id, vouched = case.actor.user_id, case.evidence.vouched
+    async def _spend(self, case: _Case) -> None:
+        """What evidence uses up: a second factor's code, whether it was asked for or not; a device code; a passkey's count."""
+        user_id, vouched, device_code = case.actor.user_id, case.evidence.vouched, case.evidence.device_code
         if case.second is not None:
             case.judged.second = False
             await self._second_factors.spend(user_id, case.second, case.now)
             case.judged.second = True
             case.evidence = case.evidence.plus("totp")
-        if vouched is not None and vouched.sign_count:
+        if device_code is not None:
             await self._directory.change(
-                user_id,
-                lambda record: record.count_signature(vouched.credential.credential_id, vouched.sign_count),
+                user_id, lambda user: credentials.take_device_code(user, device_code, now_ms=case.now)
             )
+            case.judged.device_code = True
+        if vouched is not None and vouched.sign_count:
+            credential_id, count = vouched.credential.credential_id, vouched.sign_count
+            await self._directory.change(user_id, lambda user: credentials.used(user, credential_id, count))
 
     async def _decide(self, case: _Case, operation: str) -> None:
         """Ask the rules, and store what they count. Who else counts meanwhile, in another enclave, makes this one ask again."""

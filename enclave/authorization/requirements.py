@@ -67,8 +67,10 @@ REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     a.ChangeCredential: _CREDENTIAL,
     a.RemoveCredential: _CREDENTIAL,
     a.MakeDeviceCode: _CREDENTIAL,
-    a.BeginTotp: Requirement(action=True, rules="credential"),  # what it shows counts once it is confirmed
-    a.ConfirmTotp: _CREDENTIAL,
+    a.BeginTotp: _CREDENTIAL,
+    a.ConfirmTotp: Requirement(
+        action=True, rules="credential"
+    ),  # its own code vouches, of what only that session saw
     a.NewRecoveryCodes: _CREDENTIAL,
     a.RemoveTotp: _CREDENTIAL,
     a.SetRecoveryKey: _CREDENTIAL,
