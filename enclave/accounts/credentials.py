@@ -10,7 +10,7 @@ from enclave.authn import codes
 from protocol.accounts import MAX_CREDENTIALS
 
 from .session_keys import drop
-from .user import Credential, Evidence, HashedCode, UserRecord, key_login_id, refuse, require_strength
+from .user import Credential, Evidence, HashedCode, UserRecord, key_login_id, refusal, require_strength
 
 if TYPE_CHECKING:
     from enclave.authn.credentials import NewCredential
@@ -51,10 +51,10 @@ def add(record: UserRecord, credential: Credential, evidence: Evidence) -> UserR
     require_possible(record, credential)
     known = record.credentials
     if any(other.credential_id == credential.credential_id for other in known):
-        refuse("credential_exists", "This credential is registered already.")
+        raise refusal("credential_exists", "This credential is registered already.")
     size = sum(len(other.credential_id) + len(other.public_key) for other in (*known, credential))
     if len(known) >= MAX_CREDENTIALS or size > MAX_CREDENTIAL_BYTES:
-        refuse(
+        raise refusal(
             "credential_limit",
             f"There is no room for another credential (at most {MAX_CREDENTIALS}); remove one first.",
         )
@@ -67,7 +67,7 @@ def require_possible(record: UserRecord, credential: Credential) -> None:
     :raises CosignerError: ``credential_refused``.
     """
     if record.kind == "service" and credential.type != "key":
-        refuse("credential_refused", "A service account has raw keys, not passkeys.")
+        raise refusal("credential_refused", "A service account has raw keys, not passkeys.")
 
 
 def find(record: UserRecord, credential_id: bytes) -> Credential:
@@ -78,7 +78,7 @@ def find(record: UserRecord, credential_id: bytes) -> Credential:
     for credential in record.credentials:
         if credential.credential_id == credential_id:
             return credential
-    refuse("credential_unknown", "The user has no such credential.")
+    raise refusal("credential_unknown", "The user has no such credential.")
 
 
 def find_active(record: UserRecord, credential_id: bytes) -> Credential:
@@ -88,7 +88,7 @@ def find_active(record: UserRecord, credential_id: bytes) -> Credential:
     """
     credential = find(record, credential_id)
     if not credential.active:
-        refuse("credential_inactive", "This credential is deactivated.")
+        raise refusal("credential_inactive", "This credential is deactivated.")
     return credential
 
 
@@ -100,7 +100,9 @@ def used(record: UserRecord, credential_id: bytes, sign_count: int) -> UserRecor
     """
     credential = find_active(record, credential_id)
     if (sign_count or credential.sign_count) and sign_count <= credential.sign_count:
-        refuse("evidence_invalid", "The authenticator's counter did not grow; it may have been copied.")
+        raise refusal(
+            "evidence_invalid", "The authenticator's counter did not grow; it may have been copied."
+        )
     return _with(record, replace(credential, sign_count=sign_count))
 
 
@@ -152,13 +154,13 @@ def take_device_code(record: UserRecord, code: str, *, now_ms: int) -> UserRecor
     """
     kept = record.device_code
     if kept is None or kept.expires_at <= now_ms or not codes.matches(code, kept.hash):
-        refuse("device_code_invalid", "The code is wrong, has expired, or was used; make a new one.")
+        raise refusal("device_code_invalid", "The code is wrong, has expired, or was used; make a new one.")
     return replace(record, device_code=None)
 
 
 def _require_another(record: UserRecord, credential: Credential) -> None:
     if record.active_credentials == (credential,):
-        refuse("last_credential", "The last active credential stays; add another one first.")
+        raise refusal("last_credential", "The last active credential stays; add another one first.")
 
 
 def _logged_in_by(record: UserRecord, credential_id: bytes) -> list[bytes]:

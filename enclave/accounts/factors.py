@@ -20,7 +20,7 @@ from .user import (
     PendingTotp,
     Totp,
     UserRecord,
-    refuse,
+    refusal,
     require_strength,
 )
 
@@ -55,7 +55,7 @@ def confirm_totp(record: UserRecord, code: str, new_codes: Sequence[bytes], *, n
     """
     pending = record.pending_totp
     if pending is None or pending.expires_at <= now_ms:
-        refuse("factor_required", "There is no TOTP secret to confirm; begin again.")
+        raise refusal("factor_required", "There is no TOTP secret to confirm; begin again.")
     step = totp.verify(pending.secret, code, at_ms=now_ms, last_step=-1)
     return replace(
         record,
@@ -82,7 +82,7 @@ def replace_recovery_codes(record: UserRecord, new_codes: Sequence[bytes], evide
     """
     _require_second(record, evidence)
     if record.totp is None:
-        refuse("factor_required", "Recovery codes stand in for TOTP, and there is none.")
+        raise refusal("factor_required", "Recovery codes stand in for TOTP, and there is none.")
     return replace(record, recovery_codes=_ten(new_codes))
 
 
@@ -94,11 +94,13 @@ def count_attempt(record: UserRecord, *, now_ms: int, cold: bool) -> UserRecord:
     :raises CosignerError: ``factor_locked``; ``factor_required`` (the user has no second factor).
     """
     if record.totp is None:
-        refuse("factor_required", "The user has no second factor.")
+        raise refusal("factor_required", "The user has no second factor.")
     lockout = record.lockout
     if now_ms < lockout.until:
         seconds = -(-(lockout.until - now_ms) // 1000)
-        refuse("factor_locked", f"Too many wrong codes; codes are accepted again in {seconds} seconds.")
+        raise refusal(
+            "factor_locked", f"Too many wrong codes; codes are accepted again in {seconds} seconds."
+        )
     attempts = lockout.attempts + 1
     if attempts < (FREE_ATTEMPTS_COLD if cold else FREE_ATTEMPTS):
         return replace(record, lockout=replace(lockout, attempts=attempts))
@@ -112,7 +114,7 @@ def use_totp(record: UserRecord, code: str, *, now_ms: int) -> UserRecord:
     :raises CosignerError: ``evidence_invalid``, ``factor_required``.
     """
     if record.totp is None:
-        refuse("factor_required", "The user has no second factor.")
+        raise refusal("factor_required", "The user has no second factor.")
     step = totp.verify(record.totp.secret, code, at_ms=now_ms, last_step=record.totp.last_step)
     return replace(record, totp=replace(record.totp, last_step=step), lockout=UNLOCKED)
 
@@ -131,7 +133,7 @@ def _require_second(record: UserRecord, evidence: Evidence) -> None:
     """Who changes second factors shows the present one, too: else whoever took a passkey takes the other factor along."""
     require_strength(record, evidence)
     if record.totp is not None and not evidence.second_factor:
-        refuse("factor_required", "This needs a code of the second factor that is in force.")
+        raise refusal("factor_required", "This needs a code of the second factor that is in force.")
 
 
 def _ten(hashes: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from protocol.accounts import MAX_LOGINS
 
 from .session_keys import drop
-from .user import Evidence, LinkedLogin, UserRecord, refuse, require_strength
+from .user import Evidence, LinkedLogin, UserRecord, refusal, require_strength
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def require_fresh_token(record: UserRecord, issued_at_ms: int) -> None:
     :raises CosignerError: ``jwt_expired``.
     """
     if issued_at_ms < record.tokens_not_before // _SECOND * _SECOND:
-        refuse("jwt_expired", "This token is from before the user ended all sessions; log in again.")
+        raise refusal("jwt_expired", "This token is from before the user ended all sessions; log in again.")
 
 
 def has(record: UserRecord, login_id: str) -> bool:
@@ -38,11 +38,11 @@ def link(record: UserRecord, login: LinkedLogin, evidence: Evidence) -> UserReco
     """
     require_strength(record, evidence)
     if record.kind == "service":
-        refuse("login_refused", "A service account has keys, not logins.")
+        raise refusal("login_refused", "A service account has keys, not logins.")
     if has(record, login.login_id):
         return record
     if len(record.logins) >= MAX_LOGINS:
-        refuse("login_limit", f"A user has at most {MAX_LOGINS} logins; unlink one first.")
+        raise refusal("login_limit", f"A user has at most {MAX_LOGINS} logins; unlink one first.")
     return replace(record, logins=(*record.logins, login))
 
 
@@ -56,9 +56,9 @@ def unlink(
     """
     require_strength(record, evidence)
     if not has(record, login_id):
-        refuse("login_unknown", "The user has no such login.")
+        raise refusal("login_unknown", "The user has no such login.")
     left = tuple(login for login in record.logins if login.login_id != login_id)
     if not any(working is None or login.login_id in working for login in left):
-        refuse("last_login", "The last login cannot be taken away; link another one first.")
+        raise refusal("last_login", "The last login cannot be taken away; link another one first.")
     keys = [key.session_key for key in record.session_keys if key.login == login_id]
     return drop(replace(record, logins=left), keys)

@@ -23,7 +23,7 @@ from .user import (
     RecoveryKey,
     RegisteredKey,
     UserRecord,
-    refuse,
+    refusal,
     require_strength,
 )
 
@@ -46,7 +46,9 @@ def set_key(record: UserRecord, key: RecoveryKey | None, evidence: Evidence) -> 
     """
     require_strength(record, evidence)
     if record.kind == "service":
-        refuse("recovery_refused", "Service accounts are replaced by their administrators, not recovered.")
+        raise refusal(
+            "recovery_refused", "Service accounts are replaced by their administrators, not recovered."
+        )
     return replace(record, recovery_key=key, pending_recovery=None)
 
 
@@ -56,7 +58,7 @@ def require_key(record: UserRecord | None) -> RecoveryKey:
     :raises CosignerError: ``recovery_refused``.
     """
     if record is None or record.recovery_key is None:
-        refuse("recovery_refused", "This user cannot be recovered by this key.")
+        raise refusal("recovery_refused", "This user cannot be recovered by this key.")
     return record.recovery_key
 
 
@@ -103,7 +105,7 @@ def cancel(record: UserRecord, evidence: Evidence) -> UserRecord:
     """
     require_strength(record, evidence)
     if record.pending_recovery is None:
-        refuse("recovery_refused", "No recovery is under way.")
+        raise refusal("recovery_refused", "No recovery is under way.")
     return replace(record, pending_recovery=None)
 
 
@@ -114,9 +116,9 @@ def complete(record: UserRecord, *, digest: bytes, lifetime_ms: int, now_ms: int
     """
     pending = waiting(record, digest, now_ms=now_ms)
     if pending is None:
-        refuse("recovery_refused", "No such recovery is under way.")
+        raise refusal("recovery_refused", "No such recovery is under way.")
     if now_ms < pending.not_before:
-        refuse("recovery_pending", "The time lock of this recovery has not run out.")
+        raise refusal("recovery_pending", "The time lock of this recovery has not run out.")
     _require_new(record, pending.session_key)
     key = RegisteredKey(
         session_key=pending.session_key,
@@ -143,4 +145,4 @@ def complete(record: UserRecord, *, digest: bytes, lifetime_ms: int, now_ms: int
 def _require_new(record: UserRecord, session_key: bytes) -> None:
     known = any(key.session_key == session_key for key in record.session_keys)
     if known or fingerprint(session_key) in record.revoked:
-        refuse("session_key_rejected", "This session key was registered before; make a new one.")
+        raise refusal("session_key_rejected", "This session key was registered before; make a new one.")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from protocol.accounts import MAX_SESSION_KEYS
 
-from .user import MAX_REVOKED, RegisteredKey, UserRecord, refuse
+from .user import MAX_REVOKED, RegisteredKey, UserRecord, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -38,7 +38,7 @@ def register(
     """
     known = any(key.session_key == session_key for key in record.session_keys)
     if known or fingerprint(session_key) in record.revoked:
-        refuse("session_key_rejected", "This session key was registered before; make a new one.")
+        raise refusal("session_key_rejected", "This session key was registered before; make a new one.")
     renewed = 0
     if previous is not None:
         renewed = find(record, previous, now_ms=now_ms).renewed + 1
@@ -67,9 +67,9 @@ def find(record: UserRecord, session_key: bytes, *, now_ms: int) -> RegisteredKe
     for key in record.session_keys:
         if key.session_key == session_key:
             if key.expires_at <= now_ms:
-                refuse("session_key_expired", "The session key has expired; log in again.")
+                raise refusal("session_key_expired", "The session key has expired; log in again.")
             return key
-    refuse("session_key_rejected", "The session key is not known, or was revoked; log in again.")
+    raise refusal("session_key_rejected", "The session key is not known, or was revoked; log in again.")
 
 
 def revoke(record: UserRecord, session_keys: Collection[bytes], *, current: bytes, now_ms: int) -> UserRecord:
@@ -81,7 +81,9 @@ def revoke(record: UserRecord, session_keys: Collection[bytes], *, current: byte
     if not session_keys:
         return drop(replace(record, tokens_not_before=now_ms), own - {current})
     if not own.issuperset(session_keys):
-        refuse("session_key_rejected", "One of these session keys is not known, or was revoked already.")
+        raise refusal(
+            "session_key_rejected", "One of these session keys is not known, or was revoked already."
+        )
     return drop(record, session_keys)
 
 

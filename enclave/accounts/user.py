@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, NoReturn
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -20,7 +20,7 @@ from protocol.accounts import (
     UserId,
 )
 from protocol.actions import CredentialId, Hash, Milliseconds, Subject
-from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from protocol.envelope.errors import CosignerError, Culprit
 
 MAX_REVOKED: Final = 64  # revoked session keys that are remembered
 RECOVERY_CODES: Final = 10
@@ -227,9 +227,9 @@ def require_strength(record: UserRecord, evidence: Evidence) -> None:
     active = record.active_credentials
     if active:
         if not any(credential.credential_id == evidence.credential for credential in active):
-            refuse("factor_required", "This needs one of the user's active credentials.")
+            raise refusal("factor_required", "This needs one of the user's active credentials.")
     elif record.totp is not None and not evidence.second_factor:
-        refuse("factor_required", "This needs a second-factor code.")
+        raise refusal("factor_required", "This needs a second-factor code.")
 
 
 def key_login_id(credential_id: bytes) -> str:
@@ -237,9 +237,6 @@ def key_login_id(credential_id: bytes) -> str:
     return f"key:{hashlib.sha256(credential_id).hexdigest()}"
 
 
-def refuse(code: str, message: str, *, reaction: Reaction = Reaction.ABORT) -> NoReturn:
-    """Refuse a client's request; nothing was changed.
-
-    :raises CosignerError: always.
-    """
-    raise CosignerError(code, message, culprit=Culprit.CLIENT, reaction=reaction)
+def refusal(code: str, message: str) -> CosignerError:
+    """A client's request that is refused; nothing was changed."""
+    return CosignerError(code, message, culprit=Culprit.CLIENT)
