@@ -138,7 +138,7 @@ class Server:
                     phase=self._boot.phase.value,
                     reason=self._boot.reason[:1024],
                     sessions=len(self._sessions),
-                    counters={**self._counters, "burned": self._burns.total},
+                    counters=dict[str, int](self._counters) | {"burned": self._burns.total},
                 )
 
     async def _open_session(self, hello: bytes) -> SessionOpened:

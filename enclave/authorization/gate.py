@@ -245,11 +245,27 @@ class Gate:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
         match request:
             case m.GetWallet(wallet_id=wallet_id):
-                await self._wallets.require_owner(actor, wallet_id)
+                await self._require_known(actor, wallet_id)
                 return Granted(actor, request, now, opened=await self._vault.open(wallet_id))
             case a.GetPolicy(layer=layer, subject=subject):
                 await self._require_sight(actor, layer, subject)
         return Granted(actor, request, now)
+
+    async def _require_known(self, actor: Actor, wallet_id: str) -> None:
+        """A wallet that is somebody else's is unknown to whoever asks for it, like one that never was.
+
+        :raises CosignerError: ``wallet_unknown``.
+        """
+        try:
+            await self._wallets.require_owner(actor.user_id, wallet_id)
+        except CosignerError as error:
+            if error.code == "not_owner":
+                raise CosignerError(
+                    "wallet_unknown",
+                    "The user has no such wallet in this environment.",
+                    culprit=Culprit.CLIENT,
+                ) from None
+            raise
 
     async def _judge(self, case: _Case, record: UserRecord) -> Granted:
         await self._verify(case, record)
@@ -311,7 +327,7 @@ class Gate:
                 | m.SignEcdsa(wallet_id=wallet_id)
                 | a.HandOver(wallet_id=wallet_id)
             ):
-                await self._wallets.require_owner(case.actor, wallet_id)
+                await self._wallets.require_owner(case.actor.user_id, wallet_id)
             case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
                 await self._require_sight(case.actor, layer, subject)
                 self._rulebook.check(case.request)
@@ -324,7 +340,7 @@ class Gate:
             case "account", [user_id] if user_id == actor.user_id:
                 return
             case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]):
-                await self._wallets.require_owner(actor, wallet_id)
+                await self._wallets.require_owner(actor.user_id, wallet_id)
                 return
         raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
 
