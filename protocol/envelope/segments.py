@@ -78,3 +78,14 @@ def read_segment(raw: bytes) -> Iterator[LogRecord]:
         chain, sequence, signature = _FIXED.unpack_from(body)
         yield LogRecord(chain, sequence, SignedEntry(entry=body[_FIXED.size :], signature=signature))
         offset = start + length
+
+
+def last_record(raw: bytes) -> tuple[LogRecord | None, SegmentError | None]:
+    """The last record that reads, and what is wrong after it."""
+    last: LogRecord | None = None
+    try:
+        for record in read_segment(raw):
+            last = record
+    except SegmentError as error:
+        return last, error
+    return last, None
