@@ -122,9 +122,7 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
             nsm=parts.nsm,
         )
 
-    enclave = assemble(
-        parts.nsm, storage, credentials=credentials, connect=connect, dial=tunnel.dial
-    )
+    enclave = assemble(parts.nsm, storage, credentials=credentials, connect=connect, dial=tunnel.dial)
     connections: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
