@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .manifest import Manifest
     from .nsm import Nsm
     from .realm import Realm
-    from .tunnel import Dial
+    from .authn.jwks_fetching import Dial
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,6 @@ if TYPE_CHECKING:
     from .realm import Realm
     from .sessions import Session, Sessions
 
-    Close,
-    RevokeSessionKeys,
-    Recover,
-)  # may end their own session, and are answered all the same
 MAX_IN_FLIGHT: Final = 512  # requests of one host connection that may be under way at once
 
 
@@ -136,7 +132,7 @@ class Server:
                     phase=self._boot.phase.value,
                     reason=self._boot.reason[:1024],
                     sessions=len(self._sessions),
-                    counters=dict[str, int](self._counters) | {"burned": self._burns.total},
+                    counters={**self._counters, "burned": self._burns.total},
                 )
 
     async def _open_session(self, hello: bytes) -> SessionOpened:

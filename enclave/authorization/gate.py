@@ -251,7 +251,7 @@ class Gate:
         :raises CosignerError: ``wallet_unknown``.
         """
         try:
-            await self._wallets.require_owner(actor.user_id, wallet_id)
+            await self._wallets.require_owner(actor, wallet_id)
         except CosignerError as error:
             if error.code == "not_owner":
                 raise CosignerError(
@@ -321,7 +321,7 @@ class Gate:
                 | m.SignEcdsa(wallet_id=wallet_id)
                 | a.HandOver(wallet_id=wallet_id)
             ):
-                await self._wallets.require_owner(case.actor.user_id, wallet_id)
+                await self._wallets.require_owner(case.actor, wallet_id)
             case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
                 await self._require_sight(case.actor, layer, subject)
                 self._rulebook.check(case.request)
@@ -334,7 +334,7 @@ class Gate:
             case "account", [user_id] if user_id == actor.user_id:
                 return
             case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]):
-                await self._wallets.require_owner(actor.user_id, wallet_id)
+                await self._wallets.require_owner(actor, wallet_id)
                 return
         raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
 
