@@ -26,7 +26,15 @@ from protocol.chains import CHAINS
 from protocol.channel import ClientHandshake, HelloBinding, session_auth_digest
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.envelope.messages import Attest, Attested, Fault, OpenSession, Record, RecordReply, SessionOpened
+from protocol.envelope.messages import (
+    Attest,
+    Attested,
+    Fault,
+    OpenSession,
+    Record,
+    RecordReply,
+    SessionOpened,
+)
 from protocol.intents import action_of, approval_of, subject_of
 from simulator.authenticator import Authenticator
 from tests.support.manifests import ADMINISTRATORS, ORIGIN, RP_ID, spki, token
@@ -229,9 +237,7 @@ class User:
     async def add_passkey(self, authorization: Authorization | None = None, name: str = "phone") -> bytes:
         """Register a passkey."""
         challenge = await self.door.call(a.BeginCredential(), a.CredentialChallenge)
-        new = self.passkeys.create(
-            challenge.challenge, rp_id=RP_ID, user_handle=challenge.user_handle
-        )
+        new = self.passkeys.create(challenge.challenge, rp_id=RP_ID, user_handle=challenge.user_handle)
         request = a.AddCredential(name=name, challenge=challenge.challenge, credential=new)
         if authorization is None and self.passkey_id:
             authorization = self.authorize(request)
@@ -294,9 +300,7 @@ class User:
         """A request for FROST signatures, and the nonces that go with it."""
         digests = 1
         nonces, commitments = frost_begin(self.shares[wallet_id], digests)
-        return nonces, m.Sign(
-            wallet_id=wallet_id, epoch=1, payload=payload, path=[], commitments=commitments
-        )
+        return nonces, m.Sign(wallet_id=wallet_id, epoch=1, payload=payload, path=[], commitments=commitments)
 
     async def sign(self, wallet_id: str, payload: Any, **call: Any) -> bytes:
         """One FROST signature, verified by the client's own share."""
@@ -312,9 +316,7 @@ class User:
 
     def ecdsa_request(self, wallet_id: str, payload: Any, digest: bytes) -> tuple[Any, m.SignEcdsa]:
         pending, message1 = ecdsa_begin(self.shares[wallet_id], self.door.ecdsa, digest, [], 2)
-        return pending, m.SignEcdsa(
-            wallet_id=wallet_id, epoch=1, payload=payload, path=[], message1=message1
-        )
+        return pending, m.SignEcdsa(wallet_id=wallet_id, epoch=1, payload=payload, path=[], message1=message1)
 
 
 def login_request(door: Door, key: SessionKey, jwt: str, **changes: Any) -> a.Login:
