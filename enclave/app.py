@@ -63,6 +63,7 @@ class Enclave:
     identity: Identity
     sessions: Sessions
     environments: Environments[Realm]
+    clock: Clock
 
 
 def assemble(
@@ -100,7 +101,7 @@ def assemble(
         burns=burns,
         counters=counters,
     )
-    return Enclave(server, boot, identity, sessions, environments)
+    return Enclave(server, boot, identity, sessions, environments, clock)
 
 
 async def run(parts: Parts, stop: asyncio.Event) -> None:

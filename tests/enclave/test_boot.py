@@ -276,9 +276,7 @@ def test_the_example_of_the_specification_is_what_the_code_makes():
     assert hashlib.sha384(bytes(48) + inner).digest() == bytes.fromhex(found["pcr16"])
 
 
-ADA = manifest.Administrator(
-    name="ada", algorithm="ed25519", public_key=spki(Ed25519PrivateKey.generate())
-)
+ADA = manifest.Administrator(name="ada", algorithm="ed25519", public_key=spki(Ed25519PrivateKey.generate()))
 
 
 def renamed(administrator: manifest.Administrator) -> manifest.Administrator:
@@ -312,9 +310,7 @@ BAD_MANIFESTS = {
         quorum=1,
     ),
     "an administrator whose key is of another algorithm": with_environment(
-        administrators=[
-            manifest.Administrator(name="ada", algorithm="p256", public_key=ADA.public_key)
-        ],
+        administrators=[manifest.Administrator(name="ada", algorithm="p256", public_key=ADA.public_key)],
         quorum=1,
     ),
     "a quorum that nobody reaches": with_environment(administrators=[ADA], quorum=2),

@@ -21,10 +21,7 @@ def manifest(**modes: str) -> Manifest:
     """One environment for each name; ``pinned`` unless said otherwise."""
     return Manifest(
         version=1,
-        environments=[
-            environment(name, key_policy=modes.get(name, "pinned"))
-            for name in NAMES
-        ],
+        environments=[environment(name, key_policy=modes.get(name, "pinned")) for name in NAMES],
         kms=KmsEndpoint(region="us-east-1", host="kms.us-east-1.amazonaws.com", port=443, ca_pem=""),
     )
 

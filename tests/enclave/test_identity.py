@@ -45,7 +45,10 @@ def test_the_document_names_the_channel_key_and_the_nonce(identity):
         document = parse(attested.document)
         assert document.nonce == b"n" * 32
         assert AttestedKeys.decode(document.user_data) == AttestedKeys(
-            version=1, channel_key=channel_key_hash(attested.channel_key), key_policy="editable", receipt_key=RECEIPT_KEY
+            version=1,
+            channel_key=channel_key_hash(attested.channel_key),
+            key_policy="editable",
+            receipt_key=RECEIPT_KEY,
         )
         assert len(document.user_data) <= 512
 

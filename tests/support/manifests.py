@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import time
 from typing import Any
@@ -14,13 +15,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from enclave.manifest import Administrator, Environment, RecoveryRules, RelyingParty, TrustedIssuer
 from policy.facts import BLIND, MESSAGE, TRANSACTION, TYPED_DATA, VALIDATOR_MESSAGE
 
+
+def fixed(name: str) -> Ed25519PrivateKey:
+    """The same key in every run: manifests are compared by their bytes."""
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+
+
 ISSUER = "https://login.example/sandbox"
 AUDIENCE = "https://app.example"
 ORIGIN = "https://app.example"
 RP_ID = "app.example"
-ISSUER_KEY = Ed25519PrivateKey.generate()
+ISSUER_KEY = fixed("issuer")
 KID = "tests-1"
-ADMINISTRATORS = {name: Ed25519PrivateKey.generate() for name in ("ada", "bea", "cyn")}
+ADMINISTRATORS = {name: fixed(name) for name in ("ada", "bea", "cyn")}
 EVERYTHING = (
     {
         "name": "every payload",

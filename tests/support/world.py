@@ -166,6 +166,7 @@ class EnclaveInProcess:
         rooms = assemble(self.nsm, storage, credentials=Credentials(), connect=connect, dial=nowhere)
         self.server, self.boot = rooms.server, rooms.boot
         self.sessions, self.environments = rooms.sessions, rooms.environments
+        self.clock = rooms.clock
 
     async def ask(self, request: LinkRequest) -> LinkReply:
         raw = cbor.encode(LinkRequestFrame(id=7, body=request))
