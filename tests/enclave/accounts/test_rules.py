@@ -316,7 +316,7 @@ def test_credentials_are_limited_in_number_and_in_bytes():
 
 def test_the_largest_record_fits_into_storage():
     held = [
-        credential(n, name="x", public_key=bytes(728), attestation_format="x" * 32, sign_count=2**32 - 1)
+        credential(n, name="x", public_key=bytes(760), attestation_format="x" * 32, sign_count=2**32 - 1)
         for n in range(MAX_CREDENTIALS)
     ]
     assert 0.98 < len(cbor.encode(held)) / credentials.MAX_CREDENTIAL_BYTES <= 1
