@@ -139,10 +139,15 @@ class CredentialChallenge(Message, frozen=True, tag="credential_challenge"):
 
 
 class NewPasskey(Message, frozen=True, tag="new_passkey"):
-    """A WebAuthn registration (level 3, §7.1)."""
+    """A WebAuthn registration (level 3, §7.1).
+
+    :ivar discoverable: what the client's extension ``credProps`` said (§10.1.3): the authenticator can find the credential by itself.
+        No authenticator signs it; it is kept to be shown.
+    """
 
     client_data_json: Annotated[bytes, Meta(min_length=1, max_length=4096)]
     attestation_object: Annotated[bytes, Meta(min_length=1, max_length=16384)]
+    discoverable: bool
 
 
 class NewKey(Message, frozen=True, tag="new_key"):
