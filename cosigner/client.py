@@ -31,6 +31,7 @@ from threshold.payload import (
 from . import evm, keygen, signing
 from .errors import StoreError
 from .evm import EvmMessage, EvmTransaction, EvmTypedData
+from .identity import DEFAULT_LIFETIME, Identity
 from .session import SessionKeeper
 from .transport import Transport
 
@@ -39,10 +40,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from attestation import VerifiedAttestation
+    from protocol.accounts import LoggedIn
     from threshold import KeyShare
 
     from .config import ClientConfig
     from .evm import AsyncCosignerAccount
+    from .identity import TokenProvider
+    from .keys import SigningKey
     from .session import Session
     from .store import ShareStore, StoredWallet
     from .transport import Traffic
@@ -135,19 +139,40 @@ class AsyncClient:
     """An asynchronous client. Use it as an async context manager.
 
     :param config: where the host is and what the client trusts.
-    :param store: the user's shares; may be left out for attestation alone.
+    :param store: the user's shares and session key; may be left out for attestation alone.
+    :param user_id: which user of this device; by default whoever logged in last.
+    :param token_provider: gives a valid JWT, or an awaitable of one, whenever a login is due.
+    :param service_key: for the service account ``user_id``, in place of JWTs.
+    :param session_lifetime: seconds wished for a session key; the environment shortens it.
     """
 
     def __init__(
-        self, config: ClientConfig, store: ShareStore | None = None, *, transport: Transport | None = None
+        self,
+        config: ClientConfig,
+        store: ShareStore | None = None,
+        *,
+        user_id: str | None = None,
+        token_provider: TokenProvider | None = None,
+        service_key: SigningKey | None = None,
+        session_lifetime: int = DEFAULT_LIFETIME,
+        transport: Transport | None = None,
     ) -> None:
         self._config = config
         self._store = store
         self._transport = transport or Transport(config.api_url)
+        self._identity = Identity(
+            config.environment,
+            store,
+            user_id=user_id,
+            token_provider=token_provider,
+            service_key=service_key,
+            lifetime=session_lifetime,
+        )
         self._keeper = SessionKeeper(
             self._transport,
             config.policy,
             config.environment,
+            self._identity,
             accept_editable_key_policy=config.accept_editable_key_policy,
         )
 
@@ -193,6 +218,14 @@ class AsyncClient:
             return None
 
         await self._keeper.run(nothing, ecdsa=ecdsa)
+
+    async def login(self, jwt: str | None = None) -> LoggedIn:
+        """Register a session key of this device under a JWT. Later sessions are opened by the key alone.
+
+        :param jwt: by default from the token provider.
+        :raises EnclaveRefused: ``jwt_invalid``, ``jwt_expired``, ``issuer_unknown``.
+        """
+        return await self._keeper.log_in(jwt)
 
     async def create_wallet(self, chain: str, network: str | None = None) -> Wallet:
         """Create a 2-of-2 wallet by distributed key generation.

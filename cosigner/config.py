@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from attestation import TrustPolicy
-from protocol.names import EnvironmentId
 from protocol.envelope.errors import Culprit
+from protocol.names import EnvironmentId
 
 from .errors import CosignerError
 

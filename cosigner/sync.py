@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from attestation import VerifiedAttestation
+    from protocol.accounts import LoggedIn
 
     from .client import BitcoinSignature, EthereumSignature, SolanaSignature, Wallet
     from .config import ClientConfig
@@ -26,9 +27,11 @@ class Client:
     Every method is the one of :class:`AsyncClient` with the same name.
     """
 
-    def __init__(self, config: ClientConfig, store: ShareStore | None = None) -> None:
+    def __init__(
+        self, config: ClientConfig, store: ShareStore | None = None, **options: Unpack[ClientOptions]
+    ) -> None:
         self._runner = asyncio.Runner()
-        self._client = AsyncClient(config, store)
+        self._client = AsyncClient(config, store, **options)
 
     def __enter__(self) -> Self:
         return self
@@ -40,6 +43,9 @@ class Client:
             self._runner.run(self._client.__aexit__(kind, error, trace))
         finally:
             self._runner.close()
+
+    def login(self, jwt: str | None = None) -> LoggedIn:
+        return self._runner.run(self._client.login(jwt))
 
     def attest(self) -> VerifiedAttestation:
         return self._runner.run(self._client.attest())
