@@ -211,7 +211,7 @@ class Session:
             not self._lost and time.monotonic() < self._deadline and (self.ecdsa is None or self.ecdsa.alive)
         )
 
-    async def call(self, request: Request, kind: type[T]) -> T:
+    async def call(self, request: Request, kind: type[T] | tuple[type[T], ...]) -> T:
         """Send a request; return its reply, which must be of type ``kind``.
 
         :raises EnclaveRefused: the enclave's sealed refusal.
@@ -222,13 +222,14 @@ class Session:
     async def exchange(
         self,
         request: Request,
-        kind: type[T],
+        kind: type[T] | tuple[type[T], ...],
         *,
         authorization: Authorization | None = None,
         idempotency_key: bytes | None = None,
     ) -> Exchanged[T]:
         """As :meth:`call`, with evidence for this very request, and with what the log says of it.
 
+        :param kind: the type of the reply, or the types that it may be of.
         :param idempotency_key: 16 to 32 bytes: the same key and request again get the same reply again.
         """
         async with self._lock:

@@ -8,6 +8,7 @@ user of an environment lies in ``ENVIRONMENT.USER.session``.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
+from protocol.accounts import Recover, UserId
 from protocol.accounts import SessionKey as SessionKeyBytes
-from protocol.accounts import UserId
 from protocol.actions import Milliseconds
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit, ProtocolError
@@ -28,10 +29,13 @@ from protocol.names import EnvironmentId
 from threshold import SealingKey, ThresholdError
 
 from .errors import StoreError
+from .receipts import SUFFIX as RECEIPT_SUFFIX
 from .session_keys import RegisteredKey, SessionKey
 
 if TYPE_CHECKING:
     from threshold import DkgRound3, KeyShare
+
+    from .receipts import Receipt
 
 _F = TypeVar("_F")
 _Version = tuple[int, int, int]  # of a file: inode, size, time of change in nanoseconds
@@ -106,6 +110,22 @@ class SessionFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``ENVIRONMENT.USER.session``: the private half of a session key, sealed as bytes."""
 
     header: SessionHeader
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=256)]
+
+
+class RecoveryHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A recovery that waits for its time lock: what was asked for, which must be asked for again word by word."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    environment: EnvironmentId
+    not_before: Milliseconds
+    request: Recover
+
+
+class RecoveryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``ENVIRONMENT.USER.recovery``: the private half of the session key that the recovery will bring, sealed as bytes."""
+
+    header: RecoveryHeader
     sealed: Annotated[bytes, Meta(min_length=1, max_length=256)]
 
 
@@ -261,7 +281,7 @@ class ShareStore:
             if not here:
                 return None
             user_id = here[0].user_id
-        path = self._session_path(environment, user_id)
+        path = self._user_path(environment, user_id, "session")
         if not path.exists():
             return None
         stored = _read(path, SessionFile, missing="session_missing")
@@ -290,7 +310,7 @@ class ShareStore:
         sealed = self._key.seal_bytes(registered.key.scalar(), cbor.encode(header))
         with _writing(self._directory):
             _write(
-                self._session_path(environment, registered.user_id),
+                self._user_path(environment, registered.user_id, "session"),
                 cbor.encode(SessionFile(header=header, sealed=sealed)),
             )
 
@@ -300,13 +320,70 @@ class ShareStore:
         :raises StoreError: ``store_unwritable``.
         """
         with _writing(self._directory), contextlib.suppress(FileNotFoundError):
-            self._session_path(environment, user_id).unlink()
+            self._user_path(environment, user_id, "session").unlink()
             _sync(self._directory)
 
-    def _session_path(self, environment: str, user_id: str) -> Path:
+    def save_recovery(self, environment: str, request: Recover, key: SessionKey, not_before: int) -> None:
+        """Keep what completes a recovery after its time lock.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        header = RecoveryHeader(version=1, environment=environment, not_before=not_before, request=request)
+        sealed = self._key.seal_bytes(key.scalar(), cbor.encode(header))
+        with _writing(self._directory):
+            _write(
+                self._user_path(environment, request.user_id, "recovery"),
+                cbor.encode(RecoveryFile(header=header, sealed=sealed)),
+            )
+
+    def recovery(self, environment: str, user_id: str) -> tuple[Recover, SessionKey, int] | None:
+        """A recovery that waits: its request, its session key, and when the lock ends (milliseconds since 1970).
+
+        :raises StoreError: ``store_malformed``, ``session_key_damaged``.
+        """
+        path = self._user_path(environment, user_id, "recovery")
+        if not path.exists():
+            return None
+        stored = _read(path, RecoveryFile, missing="session_missing")
+        try:
+            key = SessionKey.from_scalar(self._key.open_bytes(stored.sealed, cbor.encode(stored.header)))
+        except (ThresholdError, ValueError):
+            raise _session_damaged(path) from None
+        request = stored.header.request
+        if (stored.header.environment, request.user_id) != (environment, user_id):
+            raise _session_damaged(path)
+        return request, key, stored.header.not_before
+
+    def discard_recovery(self, environment: str, user_id: str) -> None:
+        """Forget a recovery: it was completed, or is not to be.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        with _writing(self._directory), contextlib.suppress(FileNotFoundError):
+            self._user_path(environment, user_id, "recovery").unlink()
+            _sync(self._directory)
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        """Keep a receipt for good. One that is there already stays as it is.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        directory = self._directory / "receipts" / receipt.subject.replace(":", "_")
+        with _writing(directory), contextlib.suppress(FileExistsError):
+            _make_directory(directory)
+            _write(directory / receipt.file_name, receipt.encode(), exclusive=True)
+
+    @staticmethod
+    def receipts(directory: Path, subject: str | None = None) -> list[Path]:
+        """The receipts of a store, oldest first: of a wallet, a user or a layer (``LAYER_SUBJECT``), or all of them."""
+        pattern = f"{'*' if subject is None else glob.escape(subject)}/*{RECEIPT_SUFFIX}"
+        found = (directory / "receipts").glob(pattern)
+        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    def _user_path(self, environment: str, user_id: str, kind: str) -> Path:
         if not _WALLET_ID.match(user_id) or not _ENVIRONMENT.match(environment):  # they become a file name
             raise StoreError("session_missing", f"{user_id!r} is not the id of a user.")
-        return self._directory / f"{environment}.{user_id}.session"
+        return self._directory / f"{environment}.{user_id}.{kind}"
 
     def _open(self, wallet_id: str, path: Path) -> tuple[KeyShare, StoredWallet]:
         stored = _read(path, ShareFile, missing="wallet_missing")
