@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .manifest import Manifest
     from .nsm import Nsm
     from .realm import Realm
-    from .tunnel import Dial
+    from .authn.jwks_fetching import Dial
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Enclave:
     identity: Identity
     sessions: Sessions
     environments: Environments[Realm]
+    clock: Clock
 
 
 def assemble(
@@ -100,7 +101,7 @@ def assemble(
         burns=burns,
         counters=counters,
     )
-    return Enclave(server, boot, identity, sessions, environments)
+    return Enclave(server, boot, identity, sessions, environments, clock)
 
 
 async def run(parts: Parts, stop: asyncio.Event) -> None:
@@ -122,9 +123,7 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
             nsm=parts.nsm,
         )
 
-    enclave = assemble(
-        parts.nsm, storage, credentials=credentials, connect=connect, dial=tunnel.dial
-    )
+    enclave = assemble(parts.nsm, storage, credentials=credentials, connect=connect, dial=tunnel.dial)
     connections: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from protocol.accounts import Recover, RevokeSessionKeys
 from protocol.envelope import cbor, frames
 from protocol.envelope.errors import Culprit, ProtocolError, Reaction
 from protocol.envelope.messages import (
@@ -30,8 +29,8 @@ from protocol.messages import Answer, Call, Close
 from threshold import ecdsa_setup_respond
 
 from . import faults, log
-from .authorization.gate import Denied
-from .sessions import session_gone
+from .authorization.gate import DeniedError
+from .sessions import ASKING, session_gone
 from .work import compute
 
 if TYPE_CHECKING:
@@ -44,11 +43,6 @@ if TYPE_CHECKING:
     from .realm import Realm
     from .sessions import Session, Sessions
 
-_LEAVING: Final = (
-    Close,
-    RevokeSessionKeys,
-    Recover,
-)  # may end their own session, and are answered all the same
 MAX_IN_FLIGHT: Final = 512  # requests of one host connection that may be under way at once
 
 
@@ -138,14 +132,14 @@ class Server:
                     phase=self._boot.phase.value,
                     reason=self._boot.reason[:1024],
                     sessions=len(self._sessions),
-                    counters=dict[str, int](self._counters) | {"burned": self._burns.total},
+                    counters={**self._counters, "burned": self._burns.total},
                 )
 
     async def _open_session(self, hello: bytes) -> SessionOpened:
         received = self._identity.key_for(hello).open_hello(hello)
         realm = self._environments.in_service(received.environment)
         login = (
-            None if received.auth is None else await realm.logins.by_hello(received.auth, received.binding)
+            None if received.auth is None else await realm.doorway.by_hello(received.auth, received.binding)
         )
         offered = received.ecdsa_setup
         ecdsa = None if offered is None else await compute(ecdsa_setup_respond, offered)
@@ -161,10 +155,11 @@ class Server:
             plaintext = session.channel.open(record)
             self._counters["records"] += 1
             realm = self._environments.in_service(session.environment)
-            leaving = False
+            ASKING.set(session)  # in this task's context alone
+            closing = False
             try:
                 call = cbor.decode(plaintext, Call, culprit=Culprit.CLIENT)
-                leaving = isinstance(call.request, _LEAVING)
+                closing = isinstance(call.request, Close)
                 answer = await realm.answer(session, call)
             except Exception as error:  # noqa: BLE001  (the edge of the channel: the client gets a sealed fault)
                 self._counters["refused"] += 1
@@ -172,7 +167,8 @@ class Server:
                 if fault.reaction is Reaction.BURN:
                     # Before any answer leaves: the transfers are gone, and so is the session (signing.md §2).
                     self._sessions.close(session)
-                answer = cbor.encode(Answer(fault, error.receipt if isinstance(error, Denied) else None))
-            if session.closed and not leaving:
+                answer = cbor.encode(Answer(fault, error.receipt if isinstance(error, DeniedError) else None))
+            if session.closed and not closing:
                 raise session_gone()  # burnt, or its session key was revoked while this was under way
+            self._sessions.end_if_doomed(session)
             return session.channel.seal(answer)

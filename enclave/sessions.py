@@ -10,6 +10,7 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
@@ -18,7 +19,7 @@ from protocol.envelope.limits import SESSION_ID_LENGTH
 from .onetime import OneTime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from protocol.channel import Channel, ReceivedHello
     from protocol.messages import BeginDkg
@@ -34,6 +35,10 @@ LIFETIME: Final = 3600  # seconds
 MAX_CEREMONIES: Final = 4  # key generations in progress, per session
 MAX_NONCES: Final = 4096  # of actions not yet expired, per session
 MAX_CHALLENGES: Final = 16
+
+
+ASKING: Final[ContextVar[Session]] = ContextVar("asking")
+"""The session whose request is being carried out."""
 
 
 class Ceremony:
@@ -56,6 +61,7 @@ class Session:
 
     :ivar ecdsa: the enclave's side of the session's oblivious transfers, if the client asked for them. In memory only.
     :ivar actor: whose session it is; ``None``: nobody's. Set by :meth:`Sessions.assign`.
+    :ivar doomed: session keys that ceased to be good while this session's own request was carried out: it is answered, and then ends.
     :ivar nonces: of actions; each is good once.
     :ivar challenges: for registering credentials; each is good once.
     """
@@ -70,6 +76,7 @@ class Session:
         self.actor: Actor | None = None
         self.lock = asyncio.Lock()
         self.closed = False
+        self.doomed: frozenset[bytes] = frozenset()
         self.nonces = OneTime(MAX_NONCES)
         self.challenges = OneTime(MAX_CHALLENGES)
         self._ceremonies: OrderedDict[str, Ceremony] = OrderedDict()
@@ -81,13 +88,13 @@ class Session:
             self._ceremonies.popitem(last=False)
         self._ceremonies[wallet_id] = ceremony
 
-    def take_ceremony(self, wallet_id: str) -> Ceremony:
+    def take_ceremony(self, wallet_id: str, actor: Actor) -> Ceremony:
         """Take a ceremony out; nobody gets it again.
 
-        :raises CosignerError: ``ceremony_unknown``.
+        :raises CosignerError: ``ceremony_unknown``: also one that another user began.
         """
         ceremony = self._ceremonies.pop(wallet_id, None)
-        if ceremony is None:
+        if ceremony is None or ceremony.owner.user_id != actor.user_id:
             raise CosignerError(
                 "ceremony_unknown",
                 "This session has no key generation in progress for that wallet; begin it again.",
@@ -177,12 +184,22 @@ class Sessions:
         if self._sessions.pop(session.channel.session_id, None) is not None:
             self._leave(session)
 
-    def end(self, environment: str, user_id: str, session_keys: Collection[bytes] | None = None) -> None:
-        """Close a user's sessions, at once: those that rest on these session keys, or all."""
+    def end(self, environment: str, user_id: str, session_keys: frozenset[bytes]) -> None:
+        """Close a user's sessions that rest on these session keys, at once; whoever has a request under way there gets no answer.
+
+        The session whose own request this is (:data:`ASKING`) is told, and ends once it is answered, unless it rests on another key by then.
+        """
+        asking = ASKING.get(None)
         for session in list(self._groups.get((environment, user_id), OrderedDict()).values()):
-            actor = session.actor
-            if session_keys is None or actor is None or actor.session_key in session_keys:
+            if session is asking:
+                session.doomed |= session_keys
+            elif session.actor is not None and session.actor.session_key in session_keys:
                 self.close(session)
+
+    def end_if_doomed(self, session: Session) -> None:
+        """After an answer: close the session if the key that it rests on is gone."""
+        if session.actor is not None and session.actor.session_key in session.doomed:
+            self.close(session)
 
     def _join(self, session: Session) -> None:
         group = self._groups.setdefault(_group(session), OrderedDict())

@@ -67,15 +67,20 @@ async def begin_dkg(permit: Permit, owner: Actor, session: Session, request: Beg
 
 
 async def finish_dkg(
-    session: Session, vault: Vault, request: FinishDkg, claim: Callable[[Actor], Awaitable[object]]
+    session: Session,
+    vault: Vault,
+    request: FinishDkg,
+    actor: Actor,
+    claim: Callable[[Actor], Awaitable[object]],
 ) -> WalletReply:
     """Take the client's second message and transcript hash; store the enclave's share.
 
+    :param actor: who asks; must be who began.
     :param claim: makes the wallet its owner's; called when the share exists and before anybody could load it.
     :raises CosignerError: ``ceremony_unknown``, ``wallet_exists``, ``storage_unavailable``.
     :raises ThresholdError: the client's message or its transcript hash is not right.
     """
-    ceremony = session.take_ceremony(request.wallet_id)
+    ceremony = session.take_ceremony(request.wallet_id, actor)
     begun = ceremony.request
     round3, confirmation = await compute(ceremony.state.advance, {CLIENT_PARTY: request.message2})
     share = await compute(round3.confirm, {CLIENT_PARTY: request.confirmation})

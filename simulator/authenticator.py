@@ -39,6 +39,29 @@ class AuthenticatorError(Exception):
     """The device cannot do what is asked of it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deviation:
+    """What one ceremony does otherwise than it should. Signatures are made after it, and hold.
+
+    :ivar client_data: in place of the client data.
+    :ivar members: further members of the client data, or others in their place.
+    :ivar flags: bits of the authenticator data's flags to turn over.
+    :ivar rp_id: another relying party than the credential's.
+    :ivar sign_count: another count.
+    :ivar after: what follows the authenticator data.
+    """
+
+    client_data: bytes | None = None
+    members: Mapping[str, Any] = field(default_factory=dict)
+    flags: int = 0
+    rp_id: str | None = None
+    sign_count: int | None = None
+    after: bytes = b""
+
+
+HONEST: Final = Deviation()
+
+
 @dataclass
 class Credential:
     """A credential on a device."""
@@ -82,12 +105,11 @@ class Authenticator:
         exclude: Iterable[bytes] = (),
         discoverable: bool = True,
         algorithms: Sequence[Algorithm] = ("ES256", "EdDSA", "RS256"),
-        **changes: Any,  # noqa: ANN401
+        but: Deviation = HONEST,
     ) -> NewPasskey:
         """``navigator.credentials.create``: a new credential, and its registration.
 
         :param algorithms: what the relying party accepts.
-        :param changes: what this one registration does otherwise than it should; see :meth:`_client_data` and :meth:`_header`.
         :raises AuthenticatorError: no common algorithm, or a credential of ``exclude`` is on this device.
         """
         if any(credential_id in self.credentials for credential_id in exclude):
@@ -99,14 +121,14 @@ class Authenticator:
             secrets.token_bytes(ID_LENGTH), rp_id, user_handle, discoverable, common[0], _generate(common[0])
         )
         self.credentials[made.credential_id] = made
-        client_data = self._client_data("webauthn.create", challenge, changes)
+        client_data = self._client_data("webauthn.create", challenge, but)
         attested = (
             self.aaguid
             + len(made.credential_id).to_bytes(2, "big")
             + made.credential_id
             + cose_key(made.algorithm, made.key)
         )
-        data = self._header(made, changes, attested=True) + attested + changes.get("after", b"")
+        data = self._header(made, but, attested=True) + attested + but.after
         form, statement = self._statement(made, data + hashlib.sha256(client_data).digest())
         return NewPasskey(
             client_data_json=client_data,
@@ -120,7 +142,7 @@ class Authenticator:
         *,
         rp_id: str,
         allow: Iterable[bytes] = (),
-        **changes: Any,  # noqa: ANN401
+        but: Deviation = HONEST,
     ) -> PasskeyAssertion:
         """``navigator.credentials.get``: an assertion by a credential of ``allow``, or by any discoverable one if that is empty.
 
@@ -129,8 +151,8 @@ class Authenticator:
         credential = self._choose(rp_id, list(allow))
         if self.counts:
             credential.sign_count += 1
-        client_data = self._client_data("webauthn.get", challenge, changes)
-        data = self._header(credential, changes, attested=False) + changes.get("after", b"")
+        client_data = self._client_data("webauthn.get", challenge, but)
+        data = self._header(credential, but, attested=False) + but.after
         signed = data + hashlib.sha256(client_data).digest()
         return PasskeyAssertion(
             credential_id=credential.credential_id,
@@ -150,31 +172,29 @@ class Authenticator:
                 return credential
         raise AuthenticatorError("the device has no such credential")
 
-    def _client_data(self, kind: str, challenge: bytes, changes: Mapping[str, Any]) -> bytes:
-        """§5.8.1.1. ``client_data``: bytes in place of it; ``members``: further members, or others in their place."""
+    def _client_data(self, kind: str, challenge: bytes, but: Deviation) -> bytes:
+        """§5.8.1.1."""
+        if but.client_data is not None:
+            return but.client_data
         members = {
             "type": kind,
             "challenge": base64url(challenge),
             "origin": self.origin,
             "crossOrigin": False,
         }
-        replaced: bytes | None = changes.get("client_data")
-        if replaced is not None:
-            return replaced
-        return json.dumps({**members, **changes.get("members", {})}, separators=(",", ":")).encode()
+        return json.dumps({**members, **but.members}, separators=(",", ":")).encode()
 
-    def _header(self, credential: Credential, changes: Mapping[str, Any], *, attested: bool) -> bytes:
-        """§6.1: the first 37 bytes. ``flags``: bits to turn over; ``rp``: another relying party; ``sign_count``: another count."""
+    def _header(self, credential: Credential, but: Deviation, *, attested: bool) -> bytes:
+        """§6.1: the first 37 bytes."""
         flags = (
             0x01  # UP
             | (0x04 if self.verifies_user else 0)
             | (0x18 if self.backup else 0)  # BE, BS
             | (0x40 if attested else 0)
         )
-        flags ^= changes.get("flags", 0)
-        rp_id = changes.get("rp", credential.rp_id)
-        count = changes.get("sign_count", credential.sign_count)
-        return hashlib.sha256(rp_id.encode()).digest() + bytes([flags]) + count.to_bytes(4, "big")
+        rp_id = credential.rp_id if but.rp_id is None else but.rp_id
+        count = credential.sign_count if but.sign_count is None else but.sign_count
+        return hashlib.sha256(rp_id.encode()).digest() + bytes([flags ^ but.flags]) + count.to_bytes(4, "big")
 
     def _statement(self, credential: Credential, signed: bytes) -> tuple[str, dict[str, Any]]:
         """§8.7 and §8.2."""

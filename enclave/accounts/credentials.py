@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from enclave.authn import codes
 from protocol.accounts import MAX_CREDENTIALS
+from protocol.envelope import cbor
 
 from .session_keys import drop
 from .user import Credential, Evidence, HashedCode, UserRecord, key_login_id, refusal, require_strength
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from enclave.authn.credentials import NewCredential
 
 DEVICE_CODE_MS: Final = 600_000
-MAX_CREDENTIAL_BYTES: Final = (
-    32 << 10
-)  # ids and public keys of one user, so that a record never outgrows storage
+MAX_CREDENTIAL_BYTES: Final = 32 << 10  # all of one user's, encoded, so that a record never outgrows storage
 
 
 def of_registration(new: NewCredential, *, name: str, now_ms: int) -> Credential:
@@ -52,7 +51,7 @@ def add(record: UserRecord, credential: Credential, evidence: Evidence) -> UserR
     known = record.credentials
     if any(other.credential_id == credential.credential_id for other in known):
         raise refusal("credential_exists", "This credential is registered already.")
-    size = sum(len(other.credential_id) + len(other.public_key) for other in (*known, credential))
+    size = len(cbor.encode((*known, credential)))
     if len(known) >= MAX_CREDENTIALS or size > MAX_CREDENTIAL_BYTES:
         raise refusal(
             "credential_limit",

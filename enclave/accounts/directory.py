@@ -15,6 +15,7 @@ unlink     the user's record, then the index           the login is nobody's alr
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -186,10 +187,10 @@ class Directory:
             )
             index = await self._records.read(LOGINS, login_id, LoginIndex)
             if index is not None and index.value.user_id == user_id:
-                try:
+                with contextlib.suppress(
+                    CosignerError
+                ):  # it is nobody's already, whatever becomes of this write
                     await self._point(login_id, None, index, now_ms)
-                except RecordConflictError:
-                    pass  # somebody took it already: it was nobody's from the first write on
             return before, after
 
     async def _owner(self, index: LoginIndex) -> UserRecord | None:
@@ -207,8 +208,7 @@ class Directory:
         return record if logins.has(record, index.login_id) else None
 
     async def _read(self, user_id: str) -> Versioned[UserRecord] | None:
-        found = await self._records.read(USERS, user_id, UserRecord)
-        return found
+        return await self._records.read(USERS, user_id, UserRecord)
 
     async def _point(
         self, login_id: str, user_id: str | None, index: Versioned[LoginIndex] | None, now_ms: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -10,9 +10,6 @@ from protocol.accounts import MAX_LOGINS
 
 from .session_keys import drop
 from .user import Evidence, LinkedLogin, UserRecord, refusal, require_strength
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _SECOND: Final = 1000  # milliseconds
 
@@ -46,19 +43,16 @@ def link(record: UserRecord, login: LinkedLogin, evidence: Evidence) -> UserReco
     return replace(record, logins=(*record.logins, login))
 
 
-def unlink(
-    record: UserRecord, login_id: str, evidence: Evidence, *, working: Sequence[str] | None = None
-) -> UserRecord:
+def unlink(record: UserRecord, login_id: str, evidence: Evidence) -> UserRecord:
     """Take a login away, and with it the session keys that it registered.
 
-    :param working: the logins that others can still log in by; all of the record's by default.
     :raises CosignerError: ``factor_required``, ``login_unknown``, ``last_login``.
     """
     require_strength(record, evidence)
     if not has(record, login_id):
         raise refusal("login_unknown", "The user has no such login.")
     left = tuple(login for login in record.logins if login.login_id != login_id)
-    if not any(working is None or login.login_id in working for login in left):
+    if not left:
         raise refusal("last_login", "The last login cannot be taken away; link another one first.")
     keys = [key.session_key for key in record.session_keys if key.login == login_id]
     return drop(replace(record, logins=left), keys)

@@ -22,6 +22,7 @@ from .directory import USERS
 from .user import UserRecord, refusal
 
 if TYPE_CHECKING:
+    from enclave.actors import Actor
     from enclave.records import Records, Versioned
 
 WALLETS: Final = "owners"
@@ -80,22 +81,22 @@ class Wallets:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    async def claim(self, wallet_id: str, user_id: str, *, now_ms: int) -> WalletRecord:
-        """A new wallet is this user's. To be called before its share is stored; the same user may claim it again after a crash.
+    async def claim(self, actor: Actor, wallet_id: str, *, now_ms: int) -> WalletRecord:
+        """A new wallet is this user's; custodial, if that is a service account. To be called before its share is stored; the same user may claim it again after a crash.
 
         :raises CosignerError: ``wallet_exists``: it is somebody else's; ``user_unknown``, and as :meth:`Records.write`.
         """
         async with self._records.lock(WALLETS, wallet_id):
-            owner = await self._user(user_id)
+            owner = await self._user(actor.user_id)
             found = await self._read(wallet_id)
             if found is not None:
-                if found.value.owner != user_id:
+                if found.value.owner != actor.user_id:
                     raise refusal("wallet_exists", "A wallet with this id exists already.")
                 return found.value
             record = WalletRecord(
                 version=1,
                 wallet_id=wallet_id,
-                owner=user_id,
+                owner=actor.user_id,
                 owner_revision=owner.revision,
                 custody="custodial" if owner.value.kind == "service" else "delegated",
                 created_at=now_ms,
@@ -104,15 +105,15 @@ class Wallets:
             await self._write(record, expected=0)
             return record
 
-    async def require_owner(self, user_id: str, wallet_id: str) -> WalletRecord:
+    async def require_owner(self, actor: Actor, wallet_id: str) -> WalletRecord:
         """The wallet's record, if it is this user's. Who asks for another's is not told whether it exists.
 
         :raises CosignerError: ``not_owner``; ``epoch_stale``: the owner's record is older than when the wallet became theirs.
         """
         found = await self._read(wallet_id)
-        if found is None or found.value.owner != user_id:
+        if found is None or found.value.owner != actor.user_id:
             raise _not_owner()
-        if (await self._user(user_id)).revision < found.value.owner_revision:
+        if (await self._user(actor.user_id)).revision < found.value.owner_revision:
             raise CosignerError(
                 "epoch_stale",
                 "The host's storage serves an older state of the wallet's owner than it must have.",
@@ -121,7 +122,7 @@ class Wallets:
             )
         return found.value
 
-    async def hand_over(self, user_id: str, wallet_id: str, recipient: str, *, now_ms: int) -> WalletRecord:
+    async def hand_over(self, actor: Actor, wallet_id: str, recipient: str, *, now_ms: int) -> WalletRecord:
         """Give a custodial wallet to its end user.
 
         :raises CosignerError: as :func:`hand_over`; ``user_unknown``, ``user_conflict``.
@@ -133,7 +134,7 @@ class Wallets:
             target = await self._user(recipient)
             changed = hand_over(
                 found.value,
-                actor=user_id,
+                actor=actor.user_id,
                 recipient=target.value,
                 recipient_revision=target.revision,
                 now_ms=now_ms,

@@ -41,7 +41,7 @@ def register(
         raise refusal("session_key_rejected", "This session key was registered before; make a new one.")
     renewed = 0
     if previous is not None:
-        renewed = find(record, previous, now_ms=now_ms).renewed + 1
+        renewed = find(record, previous, longest_ms=longest_ms, now_ms=now_ms).renewed + 1
         record = drop(record, [previous])
     kept = sorted(
         (key for key in record.session_keys if key.expires_at > now_ms), key=lambda key: key.expires_at
@@ -59,17 +59,23 @@ def register(
     return replace(record, session_keys=(*left, entry))
 
 
-def find(record: UserRecord, session_key: bytes, *, now_ms: int) -> RegisteredKey:
+def find(record: UserRecord, session_key: bytes, *, longest_ms: int, now_ms: int) -> RegisteredKey:
     """A session key that is good now.
 
+    :param longest_ms: as the environment allows now, whatever it did when the key was registered.
     :raises CosignerError: ``session_key_rejected`` (not this user's, or revoked), ``session_key_expired``.
     """
     for key in record.session_keys:
         if key.session_key == session_key:
-            if key.expires_at <= now_ms:
+            if expiry(key, longest_ms=longest_ms) <= now_ms:
                 raise refusal("session_key_expired", "The session key has expired; log in again.")
             return key
     raise refusal("session_key_rejected", "The session key is not known, or was revoked; log in again.")
+
+
+def expiry(key: RegisteredKey, *, longest_ms: int) -> int:
+    """When a key ends, milliseconds since 1970."""
+    return min(key.expires_at, key.created_at + longest_ms)
 
 
 def revoke(record: UserRecord, session_keys: Collection[bytes], *, current: bytes, now_ms: int) -> UserRecord:

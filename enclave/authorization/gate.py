@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from enclave import faults, signing
-from enclave.accounts import credentials
+from enclave.accounts import credentials, session_keys
 from enclave.accounts.user import NO_EVIDENCE
 from enclave.records import RecordConflictError
 from enclave.work import compute
@@ -41,6 +41,7 @@ from .requirements import requirement_of
 if TYPE_CHECKING:
     from enclave.accounts.directory import Directory
     from enclave.accounts.ownership import Wallets
+    from enclave.accounts.second_factors import SecondFactors
     from enclave.accounts.user import Evidence, UserRecord
     from enclave.actors import Actor
     from enclave.authn.clock import Clock
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from .permits import Permit
     from .requirements import Requirement
     from .rulebook import Rulebook
-    from .second_factors import SecondFactors
     from .usage import Ledgers
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class Granted:
         return _needed(self.opened)
 
 
-class Denied(CosignerError):
+class DeniedError(CosignerError):
     """A refusal that stands in the log.
 
     :ivar receipt: its entry.
@@ -158,7 +158,7 @@ class _Case:
 class Gate:
     """Judges the requests of one environment's sessions."""
 
-    def __init__(  # noqa: PLR0913  (all rooms that have a say)
+    def __init__(
         self,
         environment: Environment,
         *,
@@ -186,7 +186,7 @@ class Gate:
     async def admit(self, session: Session, call: m.Call) -> Granted:
         """Judge one request.
 
-        :raises Denied: refused, and in the log.
+        :raises DeniedError: refused, and in the log.
         :raises CosignerError: ``login_required``, ``session_key_rejected``, ``session_key_expired``, ``receipt_failed``,
             ``clock_disagrees``, ``storage_unavailable`` and the like: refused without an entry.
         """
@@ -200,9 +200,9 @@ class Gate:
                     "login_required", "This session is nobody's; log in first.", culprit=Culprit.CLIENT
                 )
             return Granted(None, request, now)
-        record, login = await self.require_user(actor, now)
+        record, login = await self.require_user(actor)
         if not requirement.action:
-            return await self._admit_reading(session, actor, request, now)
+            return await self._admit_reading(actor, request, now)
         action = fresh_action(session, actor, call, now)
         case = _Case(
             session=session,
@@ -219,29 +219,23 @@ class Gate:
             return await self._judge(case, record)
         except (CosignerError, ThresholdError, PayloadError) as error:
             refused = as_error(error)
-            raise Denied(refused, await self._journal.denied(case.judged, refused.code)) from None
+            raise DeniedError(refused, await self._journal.denied(case.judged, refused.code)) from None
 
-    async def require_user(self, actor: Actor, now: int) -> tuple[UserRecord, str]:
+    async def require_user(self, actor: Actor) -> tuple[UserRecord, str]:
         """The user's record, while their session key stands in it, and which login registered that.
 
         :raises CosignerError: ``session_key_rejected``, ``session_key_expired``.
         """
-        record = await self._directory.get(actor.user_id)
-        if actor.expires_at_ms <= now:
-            raise CosignerError(
-                "session_key_expired", "The session key has expired; log in again.", culprit=Culprit.CLIENT
-            )
-        known = () if record is None else record.session_keys
-        key = next((one for one in known if one.session_key == actor.session_key), None)
-        if record is None or key is None:
-            raise CosignerError(
-                "session_key_rejected",
-                "The session key is not registered, or was revoked; log in again.",
-                culprit=Culprit.CLIENT,
-            )
+        record = await self._directory.require(actor.user_id)
+        key = session_keys.find(
+            record,
+            actor.session_key,
+            longest_ms=self._environment.session_lifetime_s * 1000,
+            now_ms=self._clock.now_ms(),
+        )
         return record, key.login
 
-    async def _admit_reading(self, session: Session, actor: Actor, request: Message, now: int) -> Granted:
+    async def _admit_reading(self, actor: Actor, request: Message, now: int) -> Granted:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
         match request:
             case m.GetWallet(wallet_id=wallet_id):
@@ -257,7 +251,7 @@ class Gate:
         :raises CosignerError: ``wallet_unknown``.
         """
         try:
-            await self._wallets.require_owner(actor.user_id, wallet_id)
+            await self._wallets.require_owner(actor, wallet_id)
         except CosignerError as error:
             if error.code == "not_owner":
                 raise CosignerError(
@@ -327,7 +321,7 @@ class Gate:
                 | m.SignEcdsa(wallet_id=wallet_id)
                 | a.HandOver(wallet_id=wallet_id)
             ):
-                await self._wallets.require_owner(case.actor.user_id, wallet_id)
+                await self._wallets.require_owner(case.actor, wallet_id)
             case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
                 await self._require_sight(case.actor, layer, subject)
                 self._rulebook.check(case.request)
@@ -340,7 +334,7 @@ class Gate:
             case "account", [user_id] if user_id == actor.user_id:
                 return
             case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]):
-                await self._wallets.require_owner(actor.user_id, wallet_id)
+                await self._wallets.require_owner(actor, wallet_id)
                 return
         raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
 

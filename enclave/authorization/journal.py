@@ -5,6 +5,7 @@ Evidence that anybody can check again stands there in full. Of what can be guess
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -13,21 +14,26 @@ from typing import TYPE_CHECKING, Any, Final
 from policy.rendering import tree
 from protocol.actions import DeviceCode, KeySignature, PasskeyAssertion, TotpCode
 from protocol.envelope import cbor
+from protocol.envelope.errors import CosignerError, Culprit
+from protocol.envelope.limits import MAX_LOG_ENTRY
 from protocol.receipts import (
     MAX_REASONS,
     MAX_SUMMARY,
     CodeEvidence,
     Decision,
+    Entry,
     KeyEvidence,
     LoggedActor,
+    Outcome,
     PasskeyEvidence,
     UncheckedEvidence,
     bounded_json,
 )
 
 if TYPE_CHECKING:
-    from enclave.accounts.user import Credential, UserRecord
+    from enclave.accounts.user import Credential
     from enclave.actors import Actor
+    from enclave.counters import Counters
     from enclave.receipts import Log
     from policy import Decision as RulesDecision
     from protocol.actions import Action, Authorization
@@ -73,15 +79,12 @@ class Judged:
 
 
 class Journal:
-    """Writes decisions to the log.
+    """Writes decisions to the log, and counts denials, those without an entry apart."""
 
-    :ivar unlogged: denials that left no entry: of nobody's sessions, or of a user who had too many.
-    """
-
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, counters: Counters) -> None:
         self._log = log
+        self._counters = counters
         self._denials: OrderedDict[str, tuple[int, int]] = OrderedDict()  # user: minute, denials in it
-        self.unlogged = 0
 
     async def allowed(self, judged: Judged) -> SignedEntry:
         """Log that an action may happen; when this returns, the host has confirmed to keep the entry.
@@ -95,10 +98,17 @@ class Journal:
 
         :raises CosignerError: ``receipt_failed``.
         """
+        self._counters["denied"] += 1
         if judged.actor is None or not self._may_log(judged.actor.user_id, judged.now):
-            self.unlogged += 1
+            self._counters["denied_unlogged"] += 1
             return None
         return await self._log.append(_decision(judged, code))
+
+    async def failed(self, receipt: SignedEntry, code: str) -> None:
+        """Log that nothing came of what ``receipt`` allowed; that this cannot be logged changes nothing for the caller."""
+        entry = cbor.decode(receipt.entry, Entry, limit=MAX_LOG_ENTRY, culprit=Culprit.ENCLAVE)
+        with contextlib.suppress(CosignerError):
+            await self._log.append(Outcome(of=entry.sequence, code=code, result=None))
 
     def _may_log(self, user_id: str, now: int) -> bool:
         minute, count = self._denials.pop(user_id, (0, 0))
@@ -160,8 +170,8 @@ def _evidence(judged: Judged) -> list[LoggedEvidence]:
                 else logged_signature(judged.credential, signed)
             )
     if authorization.second is not None and judged.second is not None:
-        what = "totp" if isinstance(authorization.second, TotpCode) else "recovery_code"
-        found.append(CodeEvidence(what=what, accepted=judged.second))
+        is_totp = isinstance(authorization.second, TotpCode)
+        found.append(CodeEvidence(what="totp" if is_totp else "recovery_code", accepted=judged.second))
     return found
 
 

@@ -49,6 +49,15 @@ class Slot:
         """Give this reply again from now on."""
         self.kept = reply
 
+    @property
+    def answer(self) -> bytes:
+        """What is answered: the reply of before, or the one of now."""
+        answer = self.kept if self.reply is None else self.reply
+        if answer is None:
+            msg = "nothing was answered"
+            raise RuntimeError(msg)
+        return answer
+
 
 class Replies:
     """Replies by user and idempotency key. The oldest of a user, and the user idle longest, make room."""
