@@ -94,16 +94,27 @@ class Actions:
         return await self._keeper.run(operation, ecdsa=ecdsa)
 
     async def persist(self, operation: Callable[[Session], Awaitable[T]], *, ecdsa: bool = False) -> T:
-        """Run an operation whose actions carry idempotency keys made outside of it; again when a reply is lost."""
+        """Run an operation whose actions carry idempotency keys made outside of it; again when a reply is lost.
+
+        What fails before anything was sent is not repeated: nothing can have happened.
+        """
+        sent = False
+
+        async def watched(session: Session) -> T:
+            nonlocal sent
+            sent = True
+            return await operation(session)
+
         for pause in (*_PAUSES, None):
             try:
-                return await self._keeper.run(operation, ecdsa=ecdsa)
+                return await self._keeper.run(watched, ecdsa=ecdsa)
             except CosignerError as error:
-                refused = isinstance(error, EnclaveRefused) and error.code != "user_conflict"
-                if pause is None or refused or error.reaction is not Reaction.RETRY:
+                again = sent and error.reaction is Reaction.RETRY
+                if isinstance(error, EnclaveRefused):
+                    again = error.code == "user_conflict"  # somebody changed the same record at the same moment
+                if not again or pause is None:
                     raise
-                if not isinstance(error, EnclaveRefused):
-                    self._keeper.forget()
+                self._keeper.forget()
             await asyncio.sleep(pause)
         raise AssertionError
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .config import ClientConfig
     from .evidence import Given
     from .evm import AsyncCosignerAccount
-    from .identity import TokenProvider
+    from .identity import Keyring, TokenProvider
     from .keys import SigningKey
     from .receipts import Receipt
     from .session import Session
@@ -142,6 +142,7 @@ class EthereumSignature:
 class ClientOptions(TypedDict, total=False):
     """Keywords of :class:`AsyncClient`."""
 
+    keyring: Keyring | None
     user_id: str | None
     token_provider: TokenProvider | None
     service_key: SigningKey | None
@@ -155,6 +156,7 @@ class AsyncClient(AccountCalls):
 
     :param config: where the host is and what the client trusts.
     :param store: the user's shares and session key; may be left out for attestation alone.
+    :param keyring: where the session key lies, if not in the store: a platform's own, say.
     :param user_id: which user of this device; by default whoever logged in last.
     :param token_provider: gives a valid JWT, or an awaitable of one, whenever a login is due.
     :param service_key: for the service account ``user_id``, in place of JWTs.
@@ -167,6 +169,7 @@ class AsyncClient(AccountCalls):
         config: ClientConfig,
         store: ShareStore | None = None,
         *,
+        keyring: Keyring | None = None,
         user_id: str | None = None,
         token_provider: TokenProvider | None = None,
         service_key: SigningKey | None = None,
@@ -179,7 +182,7 @@ class AsyncClient(AccountCalls):
         self._transport = transport or Transport(config.api_url)
         self._identity = Identity(
             config.environment,
-            store,
+            keyring if keyring is not None else store,
             user_id=user_id,
             token_provider=token_provider,
             service_key=service_key,

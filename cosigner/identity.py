@@ -17,7 +17,6 @@ from .session_keys import RegisteredKey, SessionKey, now_ms, proof_digest
 if TYPE_CHECKING:
     from .keys import SigningKey
     from .session import Session
-    from .store import ShareStore
 
 TokenProvider = Callable[[], str | Awaitable[str]]
 DEFAULT_LIFETIME: Final = 30 * 86400  # seconds wished for; the environment shortens it
@@ -40,7 +39,7 @@ class Keyring(Protocol):
 class Identity:
     """A user of one environment on this device.
 
-    :param store: keeps the session key; without one it lives as long as this object.
+    :param keyring: keeps the session key; without one it lives as long as this object.
     :param user_id: which user's key to use; by default that of whoever logged in last.
     :param token_provider: gives a valid JWT whenever one is needed; without it only :meth:`log_in` logs in.
     :param service_key: in place of a JWT: the key of the service account ``user_id``.
@@ -50,7 +49,7 @@ class Identity:
     def __init__(
         self,
         environment: str,
-        store: ShareStore | None = None,
+        keyring: Keyring | None = None,
         *,
         user_id: str | None = None,
         token_provider: TokenProvider | None = None,
@@ -61,7 +60,7 @@ class Identity:
             msg = "a service account logs in under its user_id"
             raise ValueError(msg)
         self._environment = environment
-        self._keyring: Keyring = store if store is not None else _Memory()
+        self._keyring = keyring if keyring is not None else MemoryKeyring()
         self._user_id = user_id
         self._token_provider = token_provider
         self._service_key = service_key
@@ -167,15 +166,23 @@ def login_required(why: str) -> CosignerError:
     )
 
 
-class _Memory:
+class MemoryKeyring:
+    """A keyring that lasts as long as this process."""
+
     def __init__(self) -> None:
-        self._registered: RegisteredKey | None = None
+        self._keys: dict[tuple[str, str], RegisteredKey] = {}
 
-    def session_key(self, environment: str, user_id: str | None) -> RegisteredKey | None:  # noqa: ARG002  (a keyring of one)
-        return self._registered
+    def session_key(self, environment: str, user_id: str | None) -> RegisteredKey | None:
+        """As :meth:`Keyring.session_key`."""
+        if user_id is not None:
+            return self._keys.get((environment, user_id))
+        here = [key for (where, _), key in self._keys.items() if where == environment]
+        return max(here, key=lambda key: key.registered_at, default=None)
 
-    def save_session_key(self, environment: str, registered: RegisteredKey) -> None:  # noqa: ARG002
-        self._registered = registered
+    def save_session_key(self, environment: str, registered: RegisteredKey) -> None:
+        """As :meth:`Keyring.save_session_key`."""
+        self._keys[environment, registered.user_id] = registered
 
-    def discard_session_key(self, environment: str, user_id: str) -> None:  # noqa: ARG002
-        self._registered = None
+    def discard_session_key(self, environment: str, user_id: str) -> None:
+        """As :meth:`Keyring.discard_session_key`."""
+        self._keys.pop((environment, user_id), None)
