@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import attestation, core, ecdsa, image, policy, session, stack, timing
+from . import attestation, authorization, core, ecdsa, image, policy, session, stack, timing
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
 RESULTS = Path(__file__).parent / "results"
@@ -31,6 +31,7 @@ def main() -> None:
         *policy.figures(),
         *timing.figures(),
     ]
+    figures += authorization.figures()
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
     figures += [*stack.figures(), *image.figures()]
     report = {

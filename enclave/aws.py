@@ -29,6 +29,7 @@ import urllib3.connection
 import urllib3.exceptions
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
+from enclave.tls import TlsError, client_context
 from protocol.envelope.nesting import is_deep
 
 MAX_ANSWER: Final = 1024 * 1024
@@ -60,10 +61,6 @@ CredentialsProvider = Callable[[], AwsCredentials]
 
 class TunnelError(Exception):
     """The tunnel did not open, broke, or ended too early."""
-
-
-class TlsError(Exception):
-    """What is at the other end of the tunnel is not the service that was asked for."""
 
 
 class AnswerError(Exception):
@@ -98,7 +95,7 @@ def client(
             proxies={},
         ),
     )
-    sender = _Sender(dial, _tls_context(ca_pem), timeout_s)
+    sender = _Sender(dial, client_context(ca_pem), timeout_s)
     # An answer from this event takes the place of botocore's own HTTP session, which is never used.
     made.meta.events.register_first(f"before-send.{service}", sender.send)
     return made
@@ -148,20 +145,6 @@ class _PushedCredentials(botocore.credentials.Credentials):  # type: ignore[misc
 class _NoTokens:
     def load_token(self, **_: object) -> None:
         return None
-
-
-def _tls_context(ca_pem: str | None) -> ssl.SSLContext:
-    # Not create_default_context: that one reads SSLKEYLOGFILE and the system's certificates.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # requires a certificate and checks its host name
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_pem is not None:
-        try:
-            context.load_verify_locations(cadata=ca_pem)
-        except (ssl.SSLError, ValueError) as error:
-            raise TlsError("the certificate authorities to trust cannot be read") from error
-    else:
-        context.load_verify_locations(cafile=botocore.httpsession.get_cert_path(verify=True))
-    return context
 
 
 class _TunnelConnection(urllib3.connection.HTTPSConnection):

@@ -28,6 +28,7 @@ from enclave.cms import EnvelopeError, decrypt
 from enclave.key_policy import Measurement, Verdict, judge_grants, judge_metadata, judge_policy
 from enclave.kms_errors import Culprit, KmsError, Reaction
 from enclave.nsm import Nsm, NsmError
+from enclave.tls import TlsError
 
 __all__ = ["AttestedKms", "KmsError"]
 
@@ -123,7 +124,7 @@ class AttestedKms:
                 ca_pem=ca_pem,
                 timeout_s=timeout_s,
             )
-        except aws.TlsError as error:
+        except TlsError as error:
             raise KmsError("kms_tls_failed", "host", "abort", str(error)) from error
 
     def judge_key(self, key_arn: str, *, ours: Measurement, accept_editable: bool) -> Verdict:
@@ -262,7 +263,7 @@ def _call(operation: Callable[..., Any], **parameters: object) -> Mapping[str, o
         raise _refusal(error) from error
     except LookupError as error:
         raise KmsError("kms_credentials_missing", "host", "retry", "the host handed in none") from error
-    except aws.TlsError as error:
+    except TlsError as error:
         raise KmsError("kms_tls_failed", "host", "abort", str(error)) from error
     except aws.TunnelError as error:
         raise KmsError("kms_tunnel_failed", "host", "retry", str(error)) from error

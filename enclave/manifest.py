@@ -7,18 +7,94 @@ the KMS key policy can pin it.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from protocol.channel import EnvironmentId
+from protocol.accounts import KeyAlgorithm, KeyBytes
+from protocol.actions import Operation
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.limits import MAX_MANIFEST
 from protocol.envelope.messages import HostName, Port
+from protocol.names import EnvironmentId
+
+from .authn import keys
+from .authn.logins import Logins
+from .authorization.requirements import ACTIONS
+from policy import PolicyError, parse_layer
+
+if TYPE_CHECKING:
+    import socket
 
 MANIFEST_PCR: Final = 16
+
+
+FactorName = Literal["passkey", "signing_key", "totp"]
+Scope = Annotated[str, Meta(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")]  # RFC 6749, §3.3
+
+
+class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose JWTs vouch for users. Its keys stand here, or are fetched over TLS that ends in the enclave.
+
+    :ivar environment: what the claim ``environment_id`` must be; empty: the claim is not asked for.
+    :ivar jwks: a JWK set (RFC 7517) as JSON; empty if ``url`` is given.
+    :ivar url: where to fetch the set, ``https``; empty if ``jwks`` is given.
+    :ivar ca_pem: the only CAs accepted for ``url``; empty means the public CAs shipped in the image.
+    :ivar grace_s: seconds for which fetched keys stay good while ``url`` does not answer.
+    :ivar scopes: what the claim ``scope`` must name.
+    :ivar forbidden_scopes: what it must not name.
+    """
+
+    issuer: Annotated[str, Meta(min_length=1, max_length=256)]
+    audiences: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(min_length=1, max_length=16)
+    ]
+    environment: Annotated[str, Meta(max_length=128)]
+    algorithms: Annotated[list[Literal["RS256", "ES256", "EdDSA"]], Meta(min_length=1, max_length=3)]
+    jwks: Annotated[str, Meta(max_length=16384)]
+    url: Annotated[str, Meta(max_length=512, pattern=r"^(https://[\x21-\x7e]+)?\Z")]
+    ca_pem: Annotated[str, Meta(max_length=16384)]
+    grace_s: Annotated[int, Meta(ge=0, le=7 * 86400)]
+    scopes: Annotated[list[Scope], Meta(max_length=16)]
+    forbidden_scopes: Annotated[list[Scope], Meta(max_length=16)]
+
+
+class RelyingParty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What passkeys are for (WebAuthn level 3, §5.1.2).
+
+    :ivar attestation: which statements are accepted: ``none`` alone, ``self`` too, or ``any`` format that verifies.
+    """
+
+    rp_id: Annotated[str, Meta(min_length=1, max_length=253)]
+    origins: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(min_length=1, max_length=16)
+    ]
+    user_verification: Literal["required", "preferred"]
+    attestation: Literal["none", "self", "any"]
+
+
+class Administrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key that speaks for the environment.
+
+    :ivar public_key: DER SubjectPublicKeyInfo.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,48}\Z")]
+    algorithm: KeyAlgorithm
+    public_key: KeyBytes
+
+
+class RecoveryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a recovery key alone cannot do.
+
+    :ivar time_lock_s: seconds between a recovery's first request and its effect.
+    :ivar gate: who must sign every recovery too.
+    """
+
+    time_lock_s: Annotated[int, Meta(ge=0, le=90 * 86400)]
+    gate: Administrator | None
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,6 +103,13 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar kms_key_arn: a full key ARN, never an alias.
     :ivar key_policy: ``pinned`` refuses a key policy that somebody may change or that names other releases; ``editable`` takes it,
         and the attestation documents say so.
+    :ivar issuers: whose JWTs log users in.
+    :ivar relying_party: ``None``: users have no passkeys, only keys.
+    :ivar quorum: how many administrators must approve what only they may do; 0 if there are none.
+    :ivar session_lifetime_s: the longest that a session key is good for.
+    :ivar step_up: for a kind of request, the evidence it needs beside the session key: one of ``passkey`` and ``signing_key`` if
+        any is listed, and a code if ``totp`` is.
+    :ivar policy: the environment's layer (``docs/spec/policy.md``), JSON, until administrators replace it; empty: nothing is allowed.
     """
 
     id: EnvironmentId
@@ -34,6 +117,16 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]{1,32}:[0-9]{12}:key/[A-Za-z0-9-]{1,64}\Z")
     ]
     key_policy: Literal["pinned", "editable"]
+    issuers: Annotated[list[TrustedIssuer], Meta(max_length=8)]
+    relying_party: RelyingParty | None
+    administrators: Annotated[list[Administrator], Meta(max_length=16)]
+    quorum: Annotated[int, Meta(ge=0, le=16)]
+    session_lifetime_s: Annotated[int, Meta(ge=60, le=90 * 86400)]
+    step_up: Annotated[
+        dict[Operation, Annotated[list[FactorName], Meta(min_length=1, max_length=3)]], Meta(max_length=64)
+    ]
+    policy: Annotated[str, Meta(max_length=32768)]
+    recovery: RecoveryRules
 
 
 class KmsEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,17 +161,68 @@ def parse(raw: bytes) -> Manifest:
     manifest = cbor.decode(raw, Manifest, limit=MAX_MANIFEST, culprit=Culprit.HOST)
     names = [environment.id for environment in manifest.environments]
     if len(set(names)) != len(names):
-        raise CosignerError(
-            "manifest_invalid", "The manifest names an environment twice.", culprit=Culprit.HOST
-        )
+        raise _invalid("The manifest names an environment twice.")
     foreign = [e.id for e in manifest.environments if e.kms_key_arn.split(":")[3] != manifest.kms.region]
     if foreign:
-        raise CosignerError(
-            "manifest_invalid",
-            f"The KMS keys of {', '.join(foreign)} are not in the manifest's region {manifest.kms.region}.",
-            culprit=Culprit.HOST,
+        raise _invalid(
+            f"The KMS keys of {', '.join(foreign)} are not in the manifest's region {manifest.kms.region}."
         )
+    for environment in manifest.environments:
+        _check(environment)
     return manifest
+
+
+def _check(environment: Environment) -> None:
+    """What the form of an environment alone does not say.
+
+    :raises CosignerError: ``manifest_invalid``.
+    """
+    name = environment.id
+    issuers = [issuer.issuer for issuer in environment.issuers]
+    if len(set(issuers)) != len(issuers):
+        raise _invalid(f"{name} trusts an issuer twice.")
+    for issuer in environment.issuers:
+        if bool(issuer.jwks) == bool(issuer.url):
+            raise _invalid(f"The issuer {issuer.issuer} of {name} has either keys or a URL.")
+        if set(issuer.scopes) & set(issuer.forbidden_scopes):
+            raise _invalid(f"The issuer {issuer.issuer} of {name} must and must not give a scope.")
+    Logins(environment.issuers, _nowhere)
+    gate = environment.recovery.gate
+    for administrator in (*environment.administrators, *([] if gate is None else [gate])):
+        try:
+            keys.load(administrator.algorithm, administrator.public_key)
+        except CosignerError as error:
+            raise _invalid(f"The key of {administrator.name} in {name}: {error.message}") from None
+    administrators = [administrator.name for administrator in environment.administrators]
+    different = {administrator.public_key for administrator in environment.administrators}
+    if len(set(administrators)) != len(administrators) or len(different) != len(administrators):
+        raise _invalid(f"{name} has an administrator twice.")
+    if not min(1, len(administrators)) <= environment.quorum <= len(administrators):
+        raise _invalid(f"The quorum of {name} is not from 1 to the number of its administrators.")
+    unknown = sorted(environment.step_up.keys() - ACTIONS)
+    if unknown:
+        raise _invalid(f"{name} asks for evidence of what is no action: {', '.join(unknown)}.")
+    unusable = environment.relying_party is None and any(
+        "passkey" in factors and "signing_key" not in factors for factors in environment.step_up.values()
+    )
+    if unusable:
+        raise _invalid(f"{name} asks for passkeys, but names no relying party.")
+    if environment.policy:
+        try:
+            layer = parse_layer(environment.policy.encode())
+        except PolicyError as error:
+            raise _invalid(f"The policy of {name} is not one: {error}") from None
+        if layer.name != "environment":
+            raise _invalid(f"The policy of {name} is not of the environment's layer.")
+
+
+def _nowhere(host: str, port: int) -> socket.socket:
+    """Reading a manifest dials nobody."""
+    raise OSError(host, port)
+
+
+def _invalid(message: str) -> CosignerError:
+    return CosignerError("manifest_invalid", message, culprit=Culprit.HOST)
 
 
 def measurement_input(raw: bytes) -> bytes:

@@ -20,6 +20,8 @@ from protocol.envelope.limits import MAX_MANIFEST
 
 from .admission import Admission
 from .api import Api
+from .audit_log import AuditLog
+from .audit_log.choice import open_audit_log
 from .config import Config
 from .credentials import source_of
 from .errors import HostError
@@ -49,15 +51,17 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
     """Run the host until ``stop`` is set.
 
     :param listening: called once with the API's URL, when it answers.
-    :raises HostError: ``storage_unusable`` or ``listen_failed``: the host cannot start.
+    :raises HostError: ``storage_unusable``, ``audit_log_unusable`` or ``listen_failed``: the host cannot start.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="host"))
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         store = open_store(config.storage)
         stack.push_async_callback(store.close)
+        audit_log = open_audit_log(config, log=log)
+        stack.push_async_callback(audit_log.close)
         board = Board(log=log, metrics=metrics)
-        await _start_ports(config, store, stack, board=board, log=log, metrics=metrics)
+        await _start_ports(config, store, audit_log, stack, board=board, log=log, metrics=metrics)
         supervisor = Supervisor(
             locate=locator(config.enclave),
             launched=config.enclave.address_file is not None,
@@ -123,6 +127,7 @@ def _manifest_unreadable(reason: str) -> HostError:
 async def _start_ports(
     config: Config,
     store: Store,
+    audit_log: AuditLog,
     stack: contextlib.AsyncExitStack,
     *,
     board: Board,
@@ -130,7 +135,9 @@ async def _start_ports(
     metrics: Metrics,
 ) -> None:
     enclave = locator(config.enclave)
-    storage = StoragePort(store, log=log, metrics=metrics, connections=config.limits.storage_connections)
+    storage = StoragePort(
+        store, audit_log, log=log, metrics=metrics, connections=config.limits.storage_connections
+    )
     tunnel = TunnelPort(
         config.tunnel.allow,
         timing=config.timing,

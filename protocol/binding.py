@@ -23,11 +23,13 @@ class AttestedKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar key_policy: what the enclave found the policies of its KMS keys to be: ``unjudged`` while it serves no environment;
         ``pinned`` if they release data keys to this very measurement alone and nobody may change that; else ``editable``. It
         speaks of all environments of the manifest together, and of those not yet judged as of the worst that the manifest allows.
+    :ivar receipt_key: the Ed25519 public key that signs this enclave's log of decisions, made at its boot.
     """
 
     version: Annotated[int, Meta(ge=1, le=1)]
     channel_key: Annotated[bytes, Meta(min_length=32, max_length=32)]
     key_policy: KeyPolicy
+    receipt_key: Annotated[bytes, Meta(min_length=32, max_length=32)]
 
     def encode(self) -> bytes:
         return cbor.encode(self)

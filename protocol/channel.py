@@ -14,7 +14,8 @@ import hashlib
 import hmac
 import os
 import struct
-from typing import Annotated, Final, Never
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final, Never
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -33,9 +34,14 @@ from cryptography.hazmat.primitives.hpke import (
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Meta
 
+from .accounts import SESSION_AUTH_LABEL, SessionAuth
 from .envelope import cbor
 from .envelope.errors import Culprit, ProtocolError, Reaction
 from .envelope.limits import MAX_HELLO, MAX_RECORD, SESSION_ID_LENGTH
+from .names import EnvironmentId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHANNEL_KEY_LENGTH: Final = (
     1184 + 32
@@ -62,13 +68,13 @@ _COUNTER: Final = struct.Struct(">Q")
 _Random = Annotated[bytes, Meta(min_length=RANDOM_LENGTH, max_length=RANDOM_LENGTH)]
 _PublicKey = Annotated[bytes, Meta(min_length=CHANNEL_KEY_LENGTH, max_length=CHANNEL_KEY_LENGTH)]
 _Setup = Annotated[bytes, Meta(min_length=1, max_length=16384)]  # exact lengths: docs/spec/ecdsa.md
-EnvironmentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
 
 
 class ClientHello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the client seals to the channel key. ``repr`` shows no secret.
 
     :ivar ecdsa_setup: the client's base oblivious transfers; present when the session is to sign ``ecdsa-secp256k1``.
+    :ivar auth: whose session this is; absent, it is nobody's.
     """
 
     version: Annotated[int, Meta(ge=1, le=1)]
@@ -76,6 +82,7 @@ class ClientHello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     client_key: _PublicKey
     client_random: _Random
     ecdsa_setup: _Setup | None = None
+    auth: SessionAuth | None = None
 
     def __repr__(self) -> str:
         return f"<ClientHello {self.environment}>"
@@ -100,6 +107,37 @@ class EnclaveHello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 def channel_key_hash(public_key: bytes) -> bytes:
     """SHA-256 of the 1,216-byte channel public key, as it stands in an attestation document's ``user_data``."""
     return hashlib.sha256(public_key).digest()
+
+
+@dataclass(frozen=True)
+class HelloBinding:
+    """What a session key vouches for: one hello, to one channel key, of one client.
+
+    :ivar key_hash: SHA-256 of the channel key, 32 bytes.
+    """
+
+    key_hash: bytes
+    environment: str
+    client_key: bytes
+    client_random: bytes
+
+
+def session_auth_digest(binding: HelloBinding, *, user_id: str, session_key: bytes, issued_at: int) -> bytes:
+    """The 32 bytes that a session key signs inside a client hello (``docs/spec/channel.md`` §2).
+
+    :param session_key: P-256, compressed, 33 bytes.
+    :param issued_at: milliseconds since 1970 by the client's clock.
+    """
+    signed = [
+        user_id,
+        session_key,
+        issued_at,
+        binding.key_hash,
+        binding.environment,
+        binding.client_key,
+        binding.client_random,
+    ]
+    return hashlib.sha256(SESSION_AUTH_LABEL + cbor.encode(signed)).digest()
 
 
 class _KeyPair:
@@ -143,15 +181,23 @@ class ClientHandshake(_NotCopied):
     :param channel_key: 1,216 bytes whose hash a verified attestation document carries.
     :param environment: the environment to work in.
     :param ecdsa_setup: base oblivious transfers to send along (:func:`threshold.ecdsa.ecdsa_setup_begin`).
+    :param authenticate: makes the evidence that this is a user's session, for this very hello; without it the session is nobody's.
     :ivar ecdsa_answer: once finished, the enclave's answer to them.
     """
 
-    def __init__(self, channel_key: bytes, environment: str, ecdsa_setup: bytes | None = None) -> None:
+    def __init__(
+        self,
+        channel_key: bytes,
+        environment: str,
+        ecdsa_setup: bytes | None = None,
+        authenticate: Callable[[HelloBinding], SessionAuth] | None = None,
+    ) -> None:
         if len(channel_key) != CHANNEL_KEY_LENGTH:
             raise _hello_rejected(Culprit.ENCLAVE)
         self._ephemeral: _KeyPair | None = _KeyPair()
         self._random = os.urandom(RANDOM_LENGTH)
         self._key_hash = channel_key_hash(channel_key)
+        binding = HelloBinding(self._key_hash, environment, self._ephemeral.public_bytes, self._random)
         plaintext = cbor.encode(
             ClientHello(
                 version=1,
@@ -159,6 +205,7 @@ class ClientHandshake(_NotCopied):
                 client_key=self._ephemeral.public_bytes,
                 client_random=self._random,
                 ecdsa_setup=ecdsa_setup,
+                auth=None if authenticate is None else authenticate(binding),
             )
         )
         self._asked_for_ecdsa = ecdsa_setup is not None
@@ -238,6 +285,13 @@ class ReceivedHello(_NotCopied):
         self._payload = payload
         self.environment: Final = payload.environment
         self.ecdsa_setup: Final = payload.ecdsa_setup
+        self.auth: Final = payload.auth
+
+    @property
+    def binding(self) -> HelloBinding:
+        """What :attr:`auth` must be about."""
+        payload = self._payload
+        return HelloBinding(self._key_hash, payload.environment, payload.client_key, payload.client_random)
 
     def answer(
         self, session_id: bytes, lifetime: int, ecdsa_answer: bytes | None = None

@@ -7,7 +7,45 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from .envelope.messages import Done, Epoch, Fault, Message
+from .accounts import (
+    Account,
+    AddCredential,
+    BeginCredential,
+    BeginTotp,
+    CancelRecovery,
+    ChangeCredential,
+    ConfirmTotp,
+    CredentialChallenge,
+    CredentialInfo,
+    DeviceCodeMade,
+    GetAccount,
+    GetPolicy,
+    HandOver,
+    KeyLogin,
+    LinkLogin,
+    ListSessionKeys,
+    LoggedIn,
+    Login,
+    MakeDeviceCode,
+    NewRecoveryCodes,
+    NewServiceAccount,
+    PolicyLayer,
+    Recover,
+    RecoveryCodes,
+    RecoveryPending,
+    RemoveCredential,
+    RemoveTotp,
+    RevokeSessionKeys,
+    ServiceAccount,
+    SessionKeys,
+    SetPolicy,
+    SetRecoveryKey,
+    TotpSecret,
+    UnlinkLogin,
+)
+from .actions import Authorization
+from .envelope.messages import Done, Epoch, Fault, Message, SignedEntry
+from .receipts import GetLogHead, LogHead
 
 MAX_ENTRIES: Final = 256  # signatures made by one request (inputs of one PSBT)
 MAX_PAYLOAD: Final = 512 << 10
@@ -215,17 +253,55 @@ class Close(Message, frozen=True, tag="close"):
     """Forget this session."""
 
 
-Request = BeginDkg | FinishDkg | GetWallet | Sign | SignEcdsa | Close
-Reply = DkgBegun | WalletReply | Signed | EcdsaSigned | Done | Fault
+WalletRequest = BeginDkg | FinishDkg | GetWallet | Sign | SignEcdsa
+LoginRequest = Login | KeyLogin | ListSessionKeys | RevokeSessionKeys | LinkLogin | UnlinkLogin | GetAccount
+CredentialRequest = BeginCredential | AddCredential | ChangeCredential | RemoveCredential | MakeDeviceCode
+FactorRequest = BeginTotp | ConfirmTotp | NewRecoveryCodes | RemoveTotp
+RecoveryRequest = SetRecoveryKey | Recover | CancelRecovery
+RuleRequest = HandOver | NewServiceAccount | SetPolicy | GetPolicy
+Request = (
+    WalletRequest
+    | LoginRequest
+    | CredentialRequest
+    | FactorRequest
+    | RecoveryRequest
+    | RuleRequest
+    | GetLogHead
+    | Close
+)
+AccountReply = (
+    LoggedIn
+    | SessionKeys
+    | CredentialChallenge
+    | CredentialInfo
+    | DeviceCodeMade
+    | TotpSecret
+    | RecoveryCodes
+    | RecoveryPending
+    | Account
+    | ServiceAccount
+    | PolicyLayer
+)
+Reply = DkgBegun | WalletReply | Signed | EcdsaSigned | AccountReply | LogHead | Done | Fault
 
 
-class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request as it stands in a record."""
+class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A request as it stands in a record.
+
+    :ivar authorization: evidence for this very request, where the session's alone does not do.
+    :ivar idempotency_key: chosen by the client: the same key and request again give the same reply again.
+    """
 
     request: Request
+    authorization: Authorization | None = None
+    idempotency_key: Annotated[bytes, Meta(min_length=16, max_length=32)] | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A reply as it stands in a record."""
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A reply as it stands in a record.
+
+    :ivar receipt: the log's entry of what was decided about the request, where there is one (``docs/spec/receipts.md``).
+    """
 
     reply: Reply
+    receipt: SignedEntry | None = None

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import os
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,19 +19,18 @@ from typing import Any, TypeVar
 import httpx
 
 from attestation import TrustPolicy
-from cosigner.client import AsyncClient
+from cosigner.client import AsyncClient, ClientOptions
 from cosigner.config import ClientConfig
+from cosigner.errors import AttestationRefused
+from cosigner.identity import MemoryKeyring
+from cosigner.session_keys import RegisteredKey, SessionKey, now_ms
 from cosigner.store import ShareStore
 from cosigner.transport import Transport
-from enclave.boot import Boot
+from enclave.app import assemble
 from enclave.credentials import Credentials
-from enclave.environments import Environments
-from enclave.identity import Identity
 from enclave.key_policy import Measurement, Verdict
-from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
+from enclave.manifest import MANIFEST_PCR, KmsEndpoint, Manifest, expected_pcr
 from enclave.server import Server
-from enclave.sessions import Sessions
-from enclave.storage import StorageConflictError
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from protocol.envelope.messages import (
@@ -52,6 +52,8 @@ from protocol.envelope.messages import (
 )
 from simulator.nsm import FakeNsm
 from simulator.pki import NitroPki
+from tests.support import world as other
+from tests.support.manifests import environment, token
 from threshold import SealingKey
 
 ENVIRONMENT = "sandbox"
@@ -59,7 +61,9 @@ KEY_ARN = "arn:aws:kms:sim-region-1:111122223333:key/1234abcd-12ab-34cd-56ef-123
 MEASUREMENTS = {0: b"\x01" * 48, 1: b"\x02" * 48, 2: b"\x03" * 48}
 MANIFEST = Manifest(
     version=1,
-    environments=[Environment(id=ENVIRONMENT, kms_key_arn=KEY_ARN, key_policy="pinned")],
+    environments=[
+        environment(ENVIRONMENT, kms_key_arn=KEY_ARN),
+    ],
     kms=KmsEndpoint(region="sim-region-1", host="kms.test", port=443, ca_pem=""),
 ).encode()
 
@@ -68,29 +72,25 @@ Rule = Callable[[httpx.Request, Forward], Awaitable[httpx.Response]]
 T = TypeVar("T")
 
 
-class MemoryStorage:
-    """The host's storage, honest, with a hook that runs after a write.
+class MemoryStorage(other.MemoryStorage):
+    """The host's storage, honest, with a hook that runs after a write of a wallet's share.
 
-    :ivar records: of wallets; the environment's wrapped data key is kept beside them, out of the tests' way.
+    :ivar records: of wallets; what else the enclave keeps (data key, users, owners) is beside them, out of the tests' way.
     """
 
     def __init__(self) -> None:
-        self.records: dict[str, Found] = {}
-        self._data_keys: dict[str, Found] = {}
-        self.after_put: Callable[[str], None] = lambda _: None
+        super().__init__()
+        self.rest = other.MemoryStorage()
 
     async def get(self, key: str) -> Found | None:
-        return (self._data_keys if key.endswith("/data-key") else self.records).get(key)
+        return await (super() if _is_share(key) else self.rest).get(key)
 
     async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
-        if key.endswith("/data-key"):
-            self._data_keys[key] = Found(epoch=epoch, value=value)
-            return
-        current = self.records[key].epoch if key in self.records else 0
-        if current != expected:
-            raise StorageConflictError(current)
-        self.records[key] = Found(epoch=epoch, value=value)
-        self.after_put(key)
+        await (super() if _is_share(key) else self.rest).put(key, value, expected=expected, epoch=epoch)
+
+
+def _is_share(key: str) -> bool:
+    return key.split("/")[2] == "wallets"
 
 
 @dataclass
@@ -135,10 +135,19 @@ class World:
     """An enclave and its host.
 
     :ivar rule: what the host does with a request; :func:`honest` by default.
+    :ivar keyring: holds the session key of a user who has logged in already, unless ``user`` is ``None``: every session is opened in one
+        round trip.
     :ivar accept_editable_key_policy: of the clients' configuration.
     """
 
-    def __init__(self, *, measurements: dict[int, bytes] | None = None, clock: Any = None) -> None:
+    def __init__(
+        self,
+        *,
+        measurements: dict[int, bytes] | None = None,
+        clock: Any = None,
+        user: str | None = "alice",
+        manifest: bytes = MANIFEST,
+    ) -> None:
         self.pki = NitroPki.ephemeral()
         self.storage = MemoryStorage()
         self.seen = Seen()
@@ -149,6 +158,9 @@ class World:
         self._data_key = os.urandom(32)
         self._server: Server | None = None
         self._leaving = False
+        self._manifest = manifest
+        self._user = user
+        self.keyring = MemoryKeyring()
 
     def restart(self) -> None:
         """The enclave loses its memory; storage and KMS stay."""
@@ -169,16 +181,11 @@ class World:
         async def connect(_: Manifest) -> OneDataKey:
             return OneDataKey(self._data_key)
 
-        environments = Environments(nsm, self.storage, connect)
-        self._server = Server(
-            boot=Boot(nsm, environments),
-            identity=Identity(nsm, environments.key_policy),
-            sessions=Sessions(),
-            credentials=Credentials(),
-            environments=environments,
-        )
+        self._server = assemble(
+            nsm, self.storage, credentials=Credentials(), connect=connect, dial=other.nowhere
+        ).server
         credentials = AwsCredentials(access_key_id="A", secret_access_key="S", session_token="")
-        assert await self.ask(Provision(MANIFEST, credentials)) == Done()
+        assert await self.ask(Provision(self._manifest, credentials)) == Done()
         return self._server
 
     # --- the host ------------------------------------------------------------------------------------------------------------
@@ -212,7 +219,7 @@ class World:
     # --- the client ----------------------------------------------------------------------------------------------------------
 
     def config(self, **changes: Any) -> ClientConfig:
-        pcrs = {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(MANIFEST)}
+        pcrs = {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(self._manifest)}
         policy = {
             "roots": frozenset({self.pki.root_sha256}),
             "pcrs": {index: frozenset({value}) for index, value in pcrs.items()},
@@ -224,19 +231,43 @@ class World:
             accept_editable_key_policy=self.accept_editable_key_policy,
         )
 
-    def client(self, store: ShareStore | None = None, **changes: Any) -> AsyncClient:
-        return AsyncClient(self.config(**changes), store, transport=self.transport())
+    def client(
+        self, store: ShareStore | None = None, *, options: ClientOptions | None = None, **changes: Any
+    ) -> AsyncClient:
+        defaults: ClientOptions = {"keyring": self.keyring, "transport": self.transport()}
+        return AsyncClient(self.config(**changes), store, **{**defaults, **(options or {})})
+
+    async def log_in(self) -> None:
+        """The user's session key is registered, and put into the keyring; not seen by the host that tests look at."""
+        if self._user is None or self.keyring.session_key(ENVIRONMENT, None) is not None:
+            return
+        unseen, rule, editable = self.seen, self.rule, self.accept_editable_key_policy
+        self.seen, self.rule, self.accept_editable_key_policy = Seen(), honest, True
+        pcrs = {**self._measurements, MANIFEST_PCR: expected_pcr(self._manifest)}
+        try:
+            async with self.client(
+                pcrs={index: frozenset({value}) for index, value in pcrs.items()}
+            ) as client:
+                await client.login(token(self._user))
+        except AttestationRefused:  # nobody can log in there; clients find that out
+            nobody = RegisteredKey(str(uuid.uuid4()), SessionKey.generate(), now_ms(), now_ms() + 3_600_000)
+            self.keyring.save_session_key(ENVIRONMENT, nobody)
+        finally:
+            self.seen, self.rule, self.accept_editable_key_policy = unseen, rule, editable
 
     def run(
         self,
         operation: Callable[[AsyncClient], Awaitable[T]],
         store: ShareStore | None = None,
+        *,
+        options: ClientOptions | None = None,
         **changes: Any,
     ) -> T:
-        """Run an operation with a client of its own, which remembers nothing of earlier ones."""
+        """Run an operation with a client of its own, which remembers nothing of earlier ones but the session key."""
 
         async def scenario() -> T:
-            async with self.client(store, **changes) as client:
+            await self.log_in()
+            async with self.client(store, options=options, **changes) as client:
                 try:
                     return await operation(client)
                 finally:

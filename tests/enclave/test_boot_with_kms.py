@@ -24,8 +24,10 @@ from simulator.kms import Fault, KmsSimulator, key_policy
 from simulator.nsm import FakeNsm
 from simulator.pki import NitroPki
 from simulator.stack import OPERATOR, editable
+from tests.support.manifests import environment
 from tests.support.tunnel_port import TunnelPort
 from tests.support.world import CREDENTIALS, MEASUREMENTS, MemoryStorage, run
+from threshold import SealingKey
 
 NAME = "kms.us-east-1.amazonaws.com"
 
@@ -50,9 +52,14 @@ def behave(simulator):
 def manifest_for(simulator, key_arn: str) -> Manifest:
     return Manifest(
         version=1,
-        environments=[Environment(id="sandbox", kms_key_arn=key_arn, key_policy="editable")],
+        environments=[environment("sandbox", kms_key_arn=key_arn, key_policy="editable")],
         kms=KmsEndpoint(region="us-east-1", host=NAME, port=443, ca_pem=simulator.ca_pem.decode()),
     )
+
+
+def sealing(_: Environment, key: SealingKey) -> SealingKey:
+    """What serves an environment; here its key will do."""
+    return key
 
 
 class World:
@@ -70,7 +77,7 @@ class World:
 
     def pin(self) -> None:
         """The manifest wants a policy that nobody may change."""
-        pinned = Environment(id="sandbox", kms_key_arn=self.key_arn, key_policy="pinned")
+        pinned = environment("sandbox", kms_key_arn=self.key_arn, key_policy="pinned")
         self.manifest = Manifest(version=1, environments=[pinned], kms=self.manifest.kms)
 
     def operator(self):
@@ -120,7 +127,7 @@ class World:
                 sleep=lambda seconds: None,
             )
 
-        self.environments = Environments(nsm, self.storage, connect)
+        self.environments = Environments(nsm, self.storage, connect, sealing)
         return Boot(nsm, self.environments)
 
     async def provision(self, boot: Boot) -> None:
@@ -336,7 +343,7 @@ def test_the_ciphertext_of_another_environment_does_not_decrypt(world):
     async def scenario():
         await world.provision(world.boot())
         record = world.storage.records["environments/sandbox/data-key"]
-        other = Environment(id="other", kms_key_arn=world.key_arn, key_policy="editable")
+        other = environment("other", kms_key_arn=world.key_arn, key_policy="editable")
         world.manifest = Manifest(version=1, environments=[other], kms=world.manifest.kms)
         world.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())})
         forged = record[1].replace(b"gsandbox", b"eother")

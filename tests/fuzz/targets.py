@@ -921,3 +921,4 @@ def native_ecdsa_message2(data: bytes) -> None:
 
 
 from tests.fuzz import attestation  # noqa: E402, F401 - registers its targets; it needs what is above
+from tests.fuzz import identity  # noqa: E402, F401  (it registers its targets, by the decorator above)
