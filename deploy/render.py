@@ -20,16 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from attestation import key_policy as renderer
 from attestation import measurements
 from attestation.strict_json import FileError
 from enclave import key_policy as judge
 from enclave.kms_errors import KmsError
 from enclave.manifest import Environment, KmsEndpoint, Manifest, expected_pcr, parse
-from protocol.envelope import cbor
-from protocol.envelope.errors import CosignerError, Culprit
+from protocol.envelope.errors import CosignerError
+
+from . import environments
 
 EXIT_OK: Final = 0
 EXIT_REFUSED: Final = 1
@@ -60,23 +59,23 @@ class Release:
         :raises RefusedError: none has, or the manifest is none.
         """
         try:
-            environments = parse(self.manifest).environments
+            found = parse(self.manifest).environments
         except CosignerError as error:
             raise RefusedError(f"a manifest is refused by the enclave: {error}") from None
-        for environment in environments:
+        for environment in found:
             if environment.kms_key_arn == key_arn:
                 return environment
         raise RefusedError(f"a manifest has no environment with the key {key_arn}")
 
 
-def manifest(environments: Sequence[Environment], *, region: str, ca_pem: str, host: str = "") -> bytes:
+def manifest(named: Sequence[Environment], *, region: str, ca_pem: str, host: str = "") -> bytes:
     """The bytes of a manifest; ``host`` is KMS's regional endpoint unless given (a VPC endpoint has a name of its own).
 
     :raises RefusedError: the enclave would refuse it.
     """
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     endpoint = KmsEndpoint(region=region, host=host or f"kms.{region}.{suffix}", port=_HTTPS, ca_pem=ca_pem)
-    raw = Manifest(version=1, environments=list(environments), kms=endpoint).encode()
+    raw = Manifest(version=1, environments=list(named), kms=endpoint).encode()
     try:
         parse(raw)
     except CosignerError as error:
@@ -155,7 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_manifest(options: argparse.Namespace) -> None:
     ca_pem = options.ca.read_text("ascii") if options.ca else ""
-    raw = manifest(options.environment, region=options.region, ca_pem=ca_pem, host=options.kms_host or "")
+    named = [environments.load(path) for path in options.environment]
+    raw = manifest(named, region=options.region, ca_pem=ca_pem, host=options.kms_host or "")
     options.output.write_bytes(raw)
     print(expected_pcr(raw).hex())
 
@@ -193,9 +193,9 @@ def _parser() -> argparse.ArgumentParser:
         "--environment",
         required=True,
         action="append",
-        type=_environment,
-        metavar="ID=KEY-ARN=pinned|editable",
-        help="may be repeated",
+        type=Path,
+        metavar="FILE",
+        help="an environment, as config/environment.json is one; may be repeated",
     )
     command.set_defaults(run=_run_manifest)
 
@@ -222,17 +222,6 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(run=run)
     return parser
-
-
-def _environment(text: str) -> Environment:
-    """``ID=KEY-ARN=pinned|editable``."""
-    name, _, rest = text.partition("=")
-    key_arn, _, key_policy = rest.rpartition("=")
-    try:
-        encoded = cbor.encode(Environment(id=name, kms_key_arn=key_arn, key_policy=key_policy))  # type: ignore[arg-type]  # checked by decoding
-        return cbor.decode(encoded, Environment, culprit=Culprit.CLIENT)
-    except (CosignerError, msgspec.MsgspecError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not ID=KEY-ARN=pinned or =editable") from None
 
 
 if __name__ == "__main__":

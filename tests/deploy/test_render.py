@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -16,6 +17,7 @@ from deploy.render import EXIT_OK, EXIT_REFUSED, RefusedError, Release
 from enclave import key_policy as judge
 from enclave.kms_errors import KmsError
 from enclave.manifest import Environment
+from tests.deploy.environments import EXAMPLE, environment
 
 KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 OTHER_KEY = KEY[:-1] + "c"
@@ -26,8 +28,7 @@ NEXT_IMAGE = {0: b"\x01" * 48, 1: b"\xcd" * 48, 2: b"\x02" * 48}
 
 
 def manifest_of(key_policy: str = "pinned", key: str = KEY) -> bytes:
-    environment = Environment(id="sandbox", kms_key_arn=key, key_policy=key_policy)  # type: ignore[arg-type]
-    return render.manifest([environment], region="us-east-1", ca_pem="")
+    return render.manifest([environment("sandbox", key, key_policy)], region="us-east-1", ca_pem="")
 
 
 def release(pcrs: dict[int, bytes] = IMAGE, key_policy: str = "pinned") -> Release:
@@ -39,12 +40,24 @@ def measured(one: Release) -> judge.Measurement:
     return judge.Measurement(image=one.pcrs[0], manifest=hashlib.sha384(bytes(48) + inner).digest())
 
 
-def test_a_manifest_is_the_documents_example() -> None:
-    assert cbor2.loads(manifest_of()) == {
+def test_a_manifest_says_what_the_operator_wrote_down() -> None:
+    found = cbor2.loads(manifest_of())
+    (one,) = found.pop("environments")
+    assert found == {
         "kms": {"host": "kms.us-east-1.amazonaws.com", "port": 443, "ca_pem": "", "region": "us-east-1"},
         "version": 1,
-        "environments": [{"id": "sandbox", "key_policy": "pinned", "kms_key_arn": KEY}],
     }
+    written = json.loads(EXAMPLE.read_text())
+    assert one.keys() == written.keys()
+    assert (one["id"], one["kms_key_arn"], one["key_policy"]) == ("sandbox", KEY, "pinned")
+    for name in ("issuers", "relying_party", "quorum", "session_lifetime_s", "step_up", "recovery"):
+        assert one[name] == written[name]
+    for administrator, pem in zip(one["administrators"], written["administrators"], strict=True):
+        assert (
+            "".join(pem["public_key"].split("\n")[1:-2])
+            == base64.b64encode(administrator["public_key"]).decode()
+        )
+    assert json.loads(one["policy"])["layer"] == "environment"
 
 
 def test_the_enclave_calls_the_policy_of_one_release_pinned() -> None:
@@ -104,24 +117,24 @@ def test_what_the_enclave_would_refuse_is_not_rendered(arguments: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("environments", "region"),
+    ("named", "region"),
     [
         ([], "us-east-1"),
-        ([Environment("sandbox", KEY, "pinned")] * 2, "us-east-1"),
-        ([Environment("sandbox", KEY, "pinned")], "eu-west-1"),
-        ([Environment("Sandbox", KEY, "pinned")], "us-east-1"),
-        ([Environment("sandbox", "alias/cosigner", "pinned")], "us-east-1"),
+        ([environment("sandbox", KEY, "pinned")] * 2, "us-east-1"),
+        ([environment("sandbox", KEY, "pinned")], "eu-west-1"),
+        ([environment("Sandbox", KEY, "pinned")], "us-east-1"),
+        ([environment("sandbox", "alias/cosigner", "pinned")], "us-east-1"),
     ],
 )
 def test_a_manifest_that_the_enclave_would_refuse_is_not_written(
-    environments: list[Environment], region: str
+    named: list[Environment], region: str
 ) -> None:
     with pytest.raises(RefusedError):
-        render.manifest(environments, region=region, ca_pem="")
+        render.manifest(named, region=region, ca_pem="")
 
 
 def test_the_endpoint_of_kms_is_the_regions() -> None:
-    china = Environment("s", "arn:aws-cn:kms:cn-north-1:111122223333:key/1234", "pinned")
+    china = environment("s", "arn:aws-cn:kms:cn-north-1:111122223333:key/1234", "pinned")
     raw = render.manifest([china], region="cn-north-1", ca_pem="")
     assert cbor2.loads(raw)["kms"]["host"] == "kms.cn-north-1.amazonaws.com.cn"
 
@@ -137,10 +150,11 @@ def files(tmp_path: Path) -> dict[str, str]:
 
 
 def test_from_measurements_to_policy_and_template(
-    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, files: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = f"sandbox={KEY}=pinned"
-    common = ["--region", "us-east-1", "--environment", environment, "--output", files["manifest.cbor"]]
+    path = tmp_path / "environment.json"
+    path.write_text(EXAMPLE.read_text().replace(json.loads(EXAMPLE.read_text())["kms_key_arn"], KEY))
+    common = ["--region", "us-east-1", "--environment", str(path), "--output", files["manifest.cbor"]]
     assert render.main(["manifest", *common, "--ca", files["ca.pem"]]) == EXIT_OK
     pcr16 = capsys.readouterr().out.strip()
     raw = Path(files["manifest.cbor"]).read_bytes()
@@ -176,24 +190,48 @@ def test_a_refusal_prints_no_policy_and_says_why(
     assert render.main(["policy", *options]) == EXIT_REFUSED
 
 
+def without(name: str) -> Any:
+    return lambda found: found.pop(name)
+
+
+def with_value(name: str, value: Any) -> Any:
+    return lambda found: found.update({name: value})
+
+
 @pytest.mark.parametrize(
-    "environment", ["sandbox", f"sandbox={KEY}", f"sandbox={KEY}=open", f"={KEY}=pinned", "==pinned"]
+    ("change", "code"),
+    [
+        (without("id"), "field_invalid"),
+        (without("policy"), "field_missing"),
+        (with_value("unknown", 1), "field_invalid"),
+        (with_value("policy", {"version": 1}), "field_invalid"),
+        (with_value("policy", "allow"), "field_invalid"),
+        (with_value("key_policy", "open"), "field_invalid"),
+        (with_value("issuers", "none"), "field_invalid"),
+        (with_value("recovery", None), "field_invalid"),
+        (lambda found: found["administrators"][0].update(public_key="AAAA"), "field_invalid"),
+        (lambda found: found["issuers"][0].update(jwks="{}"), "field_invalid"),
+        (lambda found: found["issuers"][0].pop("jwks"), "field_missing"),
+    ],
 )
-def test_an_environment_of_another_form_is_bad_usage(files: dict[str, str], environment: str) -> None:
-    with pytest.raises(SystemExit) as caught:
-        render.main(
-            [
-                "manifest",
-                "--region",
-                "us-east-1",
-                "--output",
-                files["manifest.cbor"],
-                "--environment",
-                environment,
-            ]
-        )
-    assert caught.value.code == 2
+def test_an_environment_of_another_form_is_refused(
+    tmp_path: Path, files: dict[str, str], capsys: pytest.CaptureFixture[str], change: Any, code: str
+) -> None:
+    found = json.loads(EXAMPLE.read_text())
+    change(found)
+    path = tmp_path / "environment.json"
+    path.write_text(json.dumps(found))
+    options = ["--region", "us-east-1", "--output", files["manifest.cbor"], "--environment", str(path)]
+    assert render.main(["manifest", *options]) == EXIT_REFUSED
+    assert code in capsys.readouterr().err
     assert not Path(files["manifest.cbor"]).exists()
+
+
+def test_an_environment_with_a_key_twice_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+    path = tmp_path / "environment.json"
+    path.write_text(EXAMPLE.read_text().replace('"quorum": 2', '"quorum": 1, "quorum": 2'))
+    options = ["--region", "us-east-1", "--output", files["manifest.cbor"], "--environment", str(path)]
+    assert render.main(["manifest", *options]) == EXIT_REFUSED
 
 
 def test_a_role_with_a_path_is_none_that_the_template_makes() -> None:

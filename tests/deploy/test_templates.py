@@ -26,10 +26,11 @@ from deploy import render
 from deploy.render import Release
 from enclave import key_policy as judge
 from enclave.kms_errors import KmsError
-from enclave.manifest import Environment, expected_pcr
+from enclave.manifest import expected_pcr
 from host.readiness_metric import METRIC, NAMESPACE
 from host.storage import Stored
 from host.storage.dynamodb import DynamoDbStore
+from tests.deploy.environments import environment
 
 TEMPLATES = Path(__file__).parents[2] / "deploy" / "cloudformation"
 ACCOUNT, REGION = "123456789012", "us-east-1"  # moto's
@@ -125,7 +126,7 @@ def test_the_founding_policy_releases_nothing_and_lets_the_founder_put_the_real_
 
 def test_the_rendered_template_makes_a_key_whose_policy_the_enclave_accepts(aws: None) -> None:
     named = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234"  # the key of the stack that this template updates
-    raw = render.manifest([Environment("sandbox", named, "pinned")], region=REGION, ca_pem="")
+    raw = render.manifest([environment("sandbox", named, "pinned")], region=REGION, ca_pem="")
     template = render.template(render.policy(named, [Release(IMAGE, raw)], role=ROLE), role=ROLE)
     made = create("key", template)
     assert made["RoleArn"] == ROLE
@@ -136,7 +137,7 @@ def test_the_rendered_template_makes_a_key_whose_policy_the_enclave_accepts(aws:
 
 def test_the_policy_is_put_as_the_runbook_has_it(aws: None) -> None:
     key_arn = boto3.client("kms").create_key(BypassPolicyLockoutSafetyCheck=True)["KeyMetadata"]["Arn"]
-    raw = render.manifest([Environment("sandbox", key_arn, "pinned")], region=REGION, ca_pem="")
+    raw = render.manifest([environment("sandbox", key_arn, "pinned")], region=REGION, ca_pem="")
     text = render.policy(key_arn, [Release(IMAGE, raw)], role=ROLE)
     kms = boto3.client("kms")
     kms.put_key_policy(KeyId=key_arn, PolicyName="default", Policy=text, BypassPolicyLockoutSafetyCheck=True)
@@ -155,7 +156,7 @@ def test_the_key_outlives_its_stack_and_stands_where_the_enclave_wants_it() -> N
 
 def test_cfn_lint_takes_what_is_rendered(tmp_path: Path) -> None:
     raw = render.manifest(
-        [Environment("s", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234", "pinned")], region=REGION, ca_pem=""
+        [environment("s", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234", "pinned")], region=REGION, ca_pem=""
     )
     text = render.policy(f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234", [Release(IMAGE, raw)], role=ROLE)
     (tmp_path / "key.json").write_text(json.dumps(render.template(text, role=ROLE)))
