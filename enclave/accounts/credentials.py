@@ -11,7 +11,16 @@ from protocol.accounts import MAX_CREDENTIALS
 from protocol.envelope import cbor
 
 from .session_keys import drop
-from .user import Credential, Evidence, HashedCode, UserRecord, key_login_id, refusal, require_strength
+from .user import (
+    Credential,
+    Evidence,
+    HashedCode,
+    UserRecord,
+    continued_by,
+    key_login_id,
+    refusal,
+    require_strength,
+)
 
 if TYPE_CHECKING:
     from enclave.authn.credentials import NewCredential
@@ -57,7 +66,8 @@ def add(record: UserRecord, credential: Credential, evidence: Evidence) -> UserR
             "credential_limit",
             f"There is no room for another credential (at most {MAX_CREDENTIALS}); remove one first.",
         )
-    return replace(record, credentials=(*known, credential))
+    lineage = record.lineage or continued_by(record, credential)
+    return replace(record, credentials=(*known, credential), lineage=lineage)
 
 
 def require_possible(record: UserRecord, credential: Credential) -> None:

@@ -23,6 +23,7 @@ from .user import (
     RecoveryKey,
     RegisteredKey,
     UserRecord,
+    continued_by,
     refusal,
     require_strength,
 )
@@ -130,6 +131,7 @@ def complete(record: UserRecord, *, digest: bytes, lifetime_ms: int, now_ms: int
     return replace(
         drop(record, [old.session_key for old in record.session_keys]),
         generation=record.generation + 1,
+        lineage=continued_by(record, pending.credential),
         tokens_not_before=now_ms,
         credentials=(pending.credential,),
         session_keys=(key,),

@@ -20,10 +20,13 @@ from protocol.accounts import (
     UserId,
 )
 from protocol.actions import CredentialId, Hash, Milliseconds, Subject
+from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit
 
 MAX_REVOKED: Final = 64  # revoked session keys that are remembered
 RECOVERY_CODES: Final = 10
+MAX_LINEAGE: Final = 64
+_LINEAGE_LABEL: Final = b"cosigner/lineage/v1"
 
 UserKind = Literal["user", "service"]
 LoginId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]  # SHA-256(issuer || 0 || subject)
@@ -147,6 +150,8 @@ class UserRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     :ivar name: of a service account; empty for users, of whom the enclave knows no name.
     :ivar generation: how many recoveries there were.
+    :ivar lineage: a hash chain over the first credential and that of each recovery, every link kept, the first 64. A record that was rolled
+        back to before one of them cannot get its link again, except by registering the very same credential.
     :ivar tokens_not_before: JWTs issued before are refused: the user has ended all sessions, or recovered, since.
     :ivar revoked: SHA-256 of session keys that were revoked or replaced; they cannot be registered again. The newest ones.
     """
@@ -157,6 +162,7 @@ class UserRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(max_length=64)]
     created_at: Milliseconds
     generation: Counter
+    lineage: Annotated[tuple[Hash, ...], Meta(max_length=MAX_LINEAGE)]
     tokens_not_before: Milliseconds
     logins: Annotated[tuple[LinkedLogin, ...], Meta(max_length=MAX_LOGINS)]
     credentials: Annotated[tuple[Credential, ...], Meta(max_length=MAX_CREDENTIALS)]
@@ -203,6 +209,7 @@ def new_user(user_id: str, *, kind: UserKind, name: str, now_ms: int) -> UserRec
         name=name,
         created_at=now_ms,
         generation=0,
+        lineage=(),
         tokens_not_before=0,
         logins=(),
         credentials=(),
@@ -230,6 +237,14 @@ def require_strength(record: UserRecord, evidence: Evidence) -> None:
             raise refusal("factor_required", "This needs one of the user's active credentials.")
     elif record.totp is not None and not evidence.second_factor:
         raise refusal("factor_required", "This needs a second-factor code.")
+
+
+def continued_by(record: UserRecord, credential: Credential) -> tuple[bytes, ...]:
+    """The lineage, when this credential is the first, or the one of a recovery."""
+    newest = record.lineage[-1] if record.lineage else bytes(32)
+    named = cbor.encode([credential.credential_id, credential.public_key])
+    link = hashlib.sha256(_LINEAGE_LABEL + newest + named).digest()
+    return (*record.lineage, link)[:MAX_LINEAGE]
 
 
 def key_login_id(credential_id: bytes) -> str:
