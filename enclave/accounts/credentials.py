@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from enclave.authn.credentials import NewCredential
 
 DEVICE_CODE_MS: Final = 600_000
-MAX_CREDENTIAL_BYTES: Final = 32 << 10  # all of one user's, encoded, so that a record never outgrows storage
+MAX_CREDENTIAL_BYTES: Final = 28 << 10  # all of one user's, encoded, so that a record never outgrows storage
 
 
 def of_registration(new: NewCredential, *, name: str, now_ms: int) -> Credential:

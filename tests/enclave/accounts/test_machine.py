@@ -54,11 +54,11 @@ class Life(RuleBasedStateMachine):
         self.revoked: set[bytes] = set()
         self.ever_active = False
         self.generation = 0
+        self.lineage: tuple[bytes, ...] = ()
         self.used_steps: set[int] = set()
         self.used_codes: set[str] = set()
         self.codes: list[str] = []
         self.device_codes: list[str] = []
-        self.changed_by_recovery = False
 
     def change(self, transition) -> bool:
         """Apply a transition; whether it was allowed. What it took away is revoked from now on."""
@@ -259,6 +259,12 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def no_revoked_key_is_good(self):
         assert not {one for one in self.revoked if self.is_good(self.record, one)}
+
+    @invariant()
+    def the_lineage_only_grows(self):
+        assert bool(self.record.lineage) == bool(self.record.active_credentials)
+        assert self.record.lineage[: len(self.lineage)] == self.lineage
+        self.lineage = self.record.lineage
 
     @invariant()
     def the_generation_counts_recoveries(self):

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from enclave.accounts import credentials, factors, logins, recovery, session_keys
 from enclave.accounts.user import (
+    MAX_LINEAGE,
     MAX_REVOKED,
     NO_EVIDENCE,
     Evidence,
@@ -37,6 +38,10 @@ from tests.enclave.accounts.users import (
 
 FIRST, OTHER = credential(1), credential(2)
 DEVICE = Evidence(device_code=True)
+
+
+def next_name(change):
+    return next(iter(change))
 
 
 def found(record, number, now=NOW):
@@ -316,7 +321,7 @@ def test_credentials_are_limited_in_number_and_in_bytes():
 
 def test_the_largest_record_fits_into_storage():
     held = [
-        credential(n, name="x", public_key=bytes(760), attestation_format="x" * 32, sign_count=2**32 - 1)
+        credential(n, name="x", public_key=bytes(632), attestation_format="x" * 32, sign_count=2**32 - 1)
         for n in range(MAX_CREDENTIALS)
     ]
     assert 0.98 < len(cbor.encode(held)) / credentials.MAX_CREDENTIAL_BYTES <= 1
@@ -341,6 +346,7 @@ def test_the_largest_record_fits_into_storage():
         record = credentials.change(
             record, one.credential_id, name="\U0001f600" * 64, active=None, evidence=by(held[0])
         )
+    record = replace(record, lineage=record.lineage * MAX_LINEAGE)
     raw = cbor.encode(record)
     assert len(raw) <= MAX_VALUE
     assert cbor.decode(raw, UserRecord, culprit=Culprit.STORAGE) == record
@@ -417,6 +423,49 @@ def test_the_sessions_of_a_service_accounts_key_end_with_it(how):
     assert found(record, 2)
     with refused("session_key_rejected"):
         found(record, 1)
+
+
+# --- lineage ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_lineage_begins_with_the_first_credential_and_no_other_adds_to_it():
+    assert user().lineage == ()
+    record = user(FIRST)
+    assert len(record.lineage) == 1
+    for other in (user(FIRST, OTHER), credentials.remove(user(FIRST, OTHER), FIRST.credential_id, by(FIRST))):
+        assert other.lineage == record.lineage
+
+
+@pytest.mark.parametrize(
+    "change", [{"credential_id": bytes(32)}, {"public_key": bytes([1] * 77)}], ids=next_name
+)
+def test_another_first_credential_makes_another_lineage(change):
+    assert user(replace(FIRST, **change)).lineage != user(FIRST).lineage
+
+
+def test_every_recovery_adds_a_link_that_depends_on_all_before_it():
+    def recovered(record, number):
+        key_ = RecoveryKey(algorithm="ed25519", public_key=bytes(44))
+        record = recovery.set_key(record, key_, by(record.credentials[0]))
+        record = recovery.begin(
+            record,
+            digest=bytes(32),
+            session=bytes(32),
+            credential=credential(number),
+            session_key=key(100 + number + 10 * record.generation),
+            time_lock_ms=0,
+            now_ms=NOW,
+        )
+        return recovery.complete(record, digest=bytes(32), lifetime_ms=DAY, now_ms=NOW)
+
+    one, other = recovered(user(FIRST), 5), recovered(user(OTHER), 5)
+    assert one.lineage[:1] == user(FIRST).lineage
+    assert len(one.lineage) == 2
+    assert one.lineage[1] != other.lineage[1]
+    for number in range(70):
+        one = recovered(one, number)
+    assert len(one.lineage) == MAX_LINEAGE
+    assert len(set(one.lineage)) == MAX_LINEAGE
 
 
 # --- sign counts --------------------------------------------------------------------------------------------------------------------
