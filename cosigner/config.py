@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from attestation import TrustPolicy
-from protocol.names import EnvironmentId
 from protocol.envelope.errors import Culprit
+from protocol.names import EnvironmentId
 
 from .errors import CosignerError
 
@@ -90,28 +90,36 @@ class ClientConfig:
 
         :raises CosignerError: ``config_invalid``.
         """
-        missing = REQUIRED_PCRS - parsed.trust.pcrs.keys()
-        if missing:
-            raise CosignerError(
-                "config_invalid",
-                f"The trust policy must pin PCR {', '.join(sorted(missing, key=int))} as well: "
-                "0, 1 and 2 are the enclave's image, 16 is its manifest.",
-                culprit=Culprit.CLIENT,
-            )
-        policy = TrustPolicy(
-            roots=frozenset(parsed.trust.roots),
-            pcrs={
-                int(index): frozenset(bytes.fromhex(value) for value in values)
-                for index, values in parsed.trust.pcrs.items()
-            },
-            max_age=timedelta(seconds=parsed.trust.max_age_s),
-        )
+        policy = trust_policy(parsed.trust)
         return cls(
             api_url=parsed.api_url.rstrip("/"),
             environment=parsed.environment,
             policy=policy,
             accept_editable_key_policy=parsed.trust.accept_editable_key_policy,
         )
+
+
+def trust_policy(trust: TrustFile) -> TrustPolicy:
+    """The policy that the ``trust`` part of a configuration stands for.
+
+    :raises CosignerError: ``config_invalid``: a PCR that must be pinned is not.
+    """
+    missing = REQUIRED_PCRS - trust.pcrs.keys()
+    if missing:
+        raise CosignerError(
+            "config_invalid",
+            f"The trust policy must pin PCR {', '.join(sorted(missing, key=int))} as well: "
+            "0, 1 and 2 are the enclave's image, 16 is its manifest.",
+            culprit=Culprit.CLIENT,
+        )
+    return TrustPolicy(
+        roots=frozenset(trust.roots),
+        pcrs={
+            int(index): frozenset(bytes.fromhex(value) for value in values)
+            for index, values in trust.pcrs.items()
+        },
+        max_age=timedelta(seconds=trust.max_age_s),
+    )
 
 
 def dump(config: ConfigFile) -> str:

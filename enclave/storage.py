@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 from protocol.envelope import cbor, frames
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
 from protocol.envelope.messages import (
+    ChainHead,
+    ChainHeads,
     Conflict,
     Done,
     Fault,
     Found,
+    GetChainHeads,
+    LogAppend,
+    LogConflict,
     Missing,
+    SignedEntry,
     StorageGet,
     StoragePut,
     StorageReply,
@@ -23,6 +29,8 @@ from protocol.envelope.messages import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from protocol.envelope.address import Address
 
 _TIMEOUT: Final = 10.0  # seconds for one storage answer
@@ -79,6 +87,23 @@ class HostStorage:
             raise StorageConflictError(reply.current)
         if not isinstance(reply, Done):
             raise _unexpected(reply)
+
+    async def append_log(self, chain: bytes, first: int, entries: Sequence[SignedEntry]) -> None:
+        """Append entries to the log of decisions durably (:class:`enclave.receipts.LogStorage`)."""
+        reply = await self._call(LogAppend(chain=chain, first=first, entries=list(entries)))
+        if isinstance(reply, LogConflict):
+            raise _unavailable(
+                f"The host's log of this enclave ends before entry {reply.next}; entries from {first} on do not continue it."
+            )
+        if not isinstance(reply, Done):
+            raise _unexpected(reply)
+
+    async def chain_heads(self, chain: bytes) -> list[ChainHead]:
+        """The newest entries of earlier logs, as the host has them."""
+        reply = await self._call(GetChainHeads(chain))
+        if not isinstance(reply, ChainHeads):
+            raise _unexpected(reply)
+        return reply.heads
 
     async def close(self) -> None:
         """Drop the connection; requests in flight fail."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -71,6 +71,26 @@ class InstanceCredentials(_Section, frozen=True, tag_field="source", tag="aws"):
     """Credentials by botocore's ordinary chain, the instance's role included."""
 
 
+class FileAuditLog(_Section, frozen=True, tag_field="sink", tag="file"):
+    """The enclaves' logs of decisions in a folder of this machine (``docs/spec/receipts.md``)."""
+
+    path: PathText
+
+
+class S3AuditLog(_Section, frozen=True, tag_field="sink", tag="s3"):
+    """The same in a bucket with Object Lock; credentials by botocore's ordinary chain, the instance's role included.
+
+    :ivar prefix: empty, or ending in ``/``.
+    :ivar mode: ``governance``: those with s3:BypassGovernanceRetention can delete earlier; ``compliance``: nobody can.
+    """
+
+    bucket: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")]
+    region: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
+    mode: Literal["governance", "compliance"]
+    retention_days: Annotated[int, Meta(ge=1, le=36500)]
+    prefix: Annotated[str, Meta(max_length=512, pattern=r"^([A-Za-z0-9_-]+/)*\Z")] = ""
+
+
 class Limits(_Section, frozen=True):
     """Bounds on what clients and the enclave may have under way.
 
@@ -119,7 +139,10 @@ class Timing(_Section, frozen=True):
 
 
 class Config(_Section, frozen=True):
-    """The whole configuration."""
+    """The whole configuration.
+
+    :ivar audit_log: null: a folder beside ``storage.sqlite``, whose name is that file's with ``.audit-log``.
+    """
 
     listen: AddressText
     enclave: EnclaveSection
@@ -128,6 +151,7 @@ class Config(_Section, frozen=True):
     tunnel: TunnelSection
     manifest: PathText
     credentials: FileCredentials | InstanceCredentials
+    audit_log: FileAuditLog | S3AuditLog | None = None
     limits: Limits = Limits()
     timing: Timing = Timing()
 

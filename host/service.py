@@ -20,6 +20,8 @@ from protocol.envelope.limits import MAX_MANIFEST
 
 from .admission import Admission
 from .api import Api
+from .audit_log import AuditLog
+from .audit_log.choice import open_audit_log
 from .config import Config
 from .credentials import source_of
 from .errors import HostError
@@ -46,14 +48,16 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
     """Run the host until ``stop`` is set.
 
     :param listening: called once with the API's URL, when it answers.
-    :raises HostError: ``storage_unusable`` or ``listen_failed``: the host cannot start.
+    :raises HostError: ``storage_unusable``, ``audit_log_unusable`` or ``listen_failed``: the host cannot start.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="host"))
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         store = SqliteStore(config.storage.sqlite)
         stack.push_async_callback(store.close)
-        await _start_ports(config, store, stack, log=log, metrics=metrics)
+        audit_log = open_audit_log(config, log=log)
+        stack.push_async_callback(audit_log.close)
+        await _start_ports(config, store, audit_log, stack, log=log, metrics=metrics)
         supervisor = Supervisor(
             address=Address.parse(config.enclave.address),
             command=config.enclave.command,
@@ -116,10 +120,18 @@ def _manifest_unreadable(reason: str) -> HostError:
 
 
 async def _start_ports(
-    config: Config, store: SqliteStore, stack: contextlib.AsyncExitStack, *, log: Log, metrics: Metrics
+    config: Config,
+    store: SqliteStore,
+    audit_log: AuditLog,
+    stack: contextlib.AsyncExitStack,
+    *,
+    log: Log,
+    metrics: Metrics,
 ) -> None:
     enclave = Address.parse(config.enclave.address)
-    storage = StoragePort(store, log=log, metrics=metrics, connections=config.limits.storage_connections)
+    storage = StoragePort(
+        store, audit_log, log=log, metrics=metrics, connections=config.limits.storage_connections
+    )
     tunnel = TunnelPort(
         config.tunnel.allow,
         timing=config.timing,

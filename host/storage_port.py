@@ -1,4 +1,4 @@
-"""Where the enclave reaches the store: frames of one storage request each, answered by id (``docs/spec/wire.md``).
+"""Where the enclave reaches the store and the log of decisions: frames of one request each, answered by id (``docs/spec/wire.md``).
 
 Writes of one connection may be under way together, and are carried out in the order in which they came. Bytes that are not a storage
 request end their connection, and nothing else.
@@ -13,11 +13,15 @@ from typing import Final
 from protocol.envelope import cbor, frames
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
 from protocol.envelope.messages import (
+    ChainHeads,
     Conflict,
     Done,
     Fault,
     Found,
+    GetChainHeads,
     Keys,
+    LogAppend,
+    LogConflict,
     Missing,
     StorageDelete,
     StorageGet,
@@ -29,6 +33,7 @@ from protocol.envelope.messages import (
     StorageRequestFrame,
 )
 
+from .audit_log import AuditLog, LogConflictError
 from .listener import Listener
 from .log import Log
 from .metrics import Metrics
@@ -43,9 +48,12 @@ class StoragePort(Listener):
     :param connections: at most this many at once; more are closed at once.
     """
 
-    def __init__(self, store: Store, *, log: Log, metrics: Metrics, connections: int) -> None:
+    def __init__(
+        self, store: Store, audit_log: AuditLog, *, log: Log, metrics: Metrics, connections: int
+    ) -> None:
         super().__init__("storage_port", log=log, connections=connections)
         self._store = store
+        self._audit_log = audit_log
         self._metrics = metrics
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,8 +101,15 @@ class StoragePort(Listener):
                     await self._store.put(key, expected=expected, epoch=epoch, value=value)
                 case StorageDelete(key=key, expected=expected):
                     await self._store.delete(key, expected=expected)
+                case LogAppend(chain=chain, first=first, entries=entries):
+                    await self._audit_log.append(chain, first, entries)
+                case GetChainHeads(chain=chain):
+                    return ChainHeads(heads=await self._audit_log.heads(chain))
         except EpochConflict as conflict:
             return Conflict(current=conflict.current)
+        except LogConflictError as conflict:
+            self.log.event("log_conflict", "error", reason=str(conflict))
+            return LogConflict(next=conflict.next)
         except CosignerError as error:
             self.log.event("storage_failed", "error", code=error.code, reason=error.message)
             return Fault.of(error)

@@ -44,7 +44,8 @@ from .accounts import (
     UnlinkLogin,
 )
 from .actions import Authorization
-from .envelope.messages import Done, Epoch, Fault, Message
+from .envelope.messages import Done, Epoch, Fault, Message, SignedEntry
+from .receipts import GetLogHead, LogHead
 
 MAX_ENTRIES: Final = 256  # signatures made by one request (inputs of one PSBT)
 MAX_PAYLOAD: Final = 512 << 10
@@ -259,7 +260,14 @@ FactorRequest = BeginTotp | ConfirmTotp | NewRecoveryCodes | RemoveTotp
 RecoveryRequest = SetRecoveryKey | Recover | CancelRecovery
 RuleRequest = HandOver | NewServiceAccount | SetPolicy | GetPolicy
 Request = (
-    WalletRequest | LoginRequest | CredentialRequest | FactorRequest | RecoveryRequest | RuleRequest | Close
+    WalletRequest
+    | LoginRequest
+    | CredentialRequest
+    | FactorRequest
+    | RecoveryRequest
+    | RuleRequest
+    | GetLogHead
+    | Close
 )
 AccountReply = (
     LoggedIn
@@ -274,7 +282,7 @@ AccountReply = (
     | ServiceAccount
     | PolicyLayer
 )
-Reply = DkgBegun | WalletReply | Signed | EcdsaSigned | AccountReply | Done | Fault
+Reply = DkgBegun | WalletReply | Signed | EcdsaSigned | AccountReply | LogHead | Done | Fault
 
 
 class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -290,6 +298,10 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A reply as it stands in a record."""
+    """A reply as it stands in a record.
+
+    :ivar receipt: the log's entry of what was decided about the request, where there is one (``docs/spec/receipts.md``).
+    """
 
     reply: Reply
+    receipt: SignedEntry | None = None

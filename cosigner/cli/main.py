@@ -17,6 +17,7 @@ from threshold import PayloadError, ThresholdError
 
 from .. import config  # noqa: TID252
 from . import commands
+from .audit_logs_parser import add_audit_log
 from .inputs import derivation_path
 from .output import Output
 from .policies_parser import add_policy
@@ -194,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what `make eif` wrote beside the image (default: build/eif/measurements.json)",
     )
     rebuild.set_defaults(run=commands.audit_rebuild)
+    add_audit_log(audits, _Parser(add_help=False))
     add_policy(subparsers, _Parser(add_help=False))
 
     demo = subparsers.add_parser(

@@ -11,6 +11,9 @@ from .errors import CosignerError, Culprit, Reaction
 from .limits import (
     MAX_HELLO,
     MAX_LIST,
+    MAX_LOG_ENTRIES,
+    MAX_LOG_ENTRY,
+    MAX_LOG_HEADS,
     MAX_MANIFEST,
     MAX_NONCE,
     MAX_RECORD,
@@ -34,6 +37,10 @@ StoredValue = Annotated[bytes, Meta(min_length=1, max_length=MAX_STORED_VALUE)]
 Code = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
 ShortText = Annotated[str, Meta(max_length=1024)]
 FrameId = Annotated[int, Meta(ge=0, lt=1 << 32)]
+ChainId = Annotated[bytes, Meta(min_length=32, max_length=32)]
+LogSequence = Annotated[int, Meta(ge=0, lt=1 << 53)]
+LogHash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+LogSignature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HostName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
 
@@ -191,7 +198,31 @@ class StorageList(Message, frozen=True, tag="list"):
     count: Annotated[int, Meta(ge=1, le=MAX_LIST)]
 
 
-StorageRequest = StorageGet | StoragePut | StorageDelete | StorageList
+class SignedEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of an enclave's log of decisions (``docs/spec/receipts.md``); to the host two strings of bytes."""
+
+    entry: Annotated[bytes, Meta(min_length=1, max_length=MAX_LOG_ENTRY)]
+    signature: LogSignature
+
+
+class LogAppend(Message, frozen=True, tag="log_append"):
+    """Keep entries ``first``, ``first`` + 1, … of a chain for ever; answered when they are durable. At most 512 KiB of entries together.
+
+    What is kept already is kept once: the same entries again are :class:`Done`.
+    """
+
+    chain: ChainId
+    first: LogSequence
+    entries: Annotated[list[SignedEntry], Meta(min_length=1, max_length=MAX_LOG_ENTRIES)]
+
+
+class GetChainHeads(Message, frozen=True, tag="log_heads"):
+    """Ask for the newest entries of the newest chains, without ``chain``."""
+
+    chain: ChainId
+
+
+StorageRequest = StorageGet | StoragePut | StorageDelete | StorageList | LogAppend | GetChainHeads
 
 
 class Found(Message, frozen=True, tag="found"):
@@ -213,7 +244,26 @@ class Keys(Message, frozen=True, tag="keys"):
     keys: Annotated[list[StorageKey], Meta(max_length=MAX_LIST)]
 
 
-StorageReply = Found | Missing | Conflict | Keys | Done | Fault
+class LogConflict(Message, frozen=True, tag="log_conflict"):
+    """The entries do not continue what is kept of the chain, which ends before ``next``, or differ from it. Nothing was changed."""
+
+    next: LogSequence
+
+
+class ChainHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest entry that is kept of a chain: its number, hash and signature."""
+
+    chain: ChainId
+    sequence: LogSequence
+    hash: LogHash
+    signature: LogSignature
+
+
+class ChainHeads(Message, frozen=True, tag="chain_heads"):
+    heads: Annotated[list[ChainHead], Meta(max_length=MAX_LOG_HEADS)]
+
+
+StorageReply = Found | Missing | Conflict | Keys | LogConflict | ChainHeads | Done | Fault
 
 
 class StorageRequestFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -69,6 +69,7 @@ def test_it_says_when_it_answers_and_ends_cleanly_on_a_signal(number: signal.Sig
             "journal",
             "log",
             "store.sqlite3",
+            "store.sqlite3.audit-log",
             "e.sock",
         }
         assert "stopped by SIGTERM" in (folder / "journal").read_text()

@@ -21,6 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host.audit_log import AuditLog, AuditLogError
+from host.audit_log.file import FileBackend
 from host.log import Log
 from host.metrics import Metrics
 from host.storage import StorageError
@@ -31,12 +33,18 @@ from protocol.envelope.address import Address
 from protocol.envelope.errors import Culprit
 from protocol.envelope.limits import MAX_FRAME, MAX_STORAGE_KEY, MAX_STORED_VALUE
 from protocol.envelope.messages import (
+    ChainHead,
+    ChainHeads,
     Conflict,
     Done,
     Fault,
     Found,
+    GetChainHeads,
     Keys,
+    LogAppend,
+    LogConflict,
     Missing,
+    SignedEntry,
     StorageDelete,
     StorageGet,
     StorageList,
@@ -45,6 +53,7 @@ from protocol.envelope.messages import (
     StorageRequest,
     StorageRequestFrame,
 )
+from protocol.envelope.segments import entry_hash
 from tests.host.rig import configuration_for, short_folder
 
 ENCLAVE = Address.parse("unix:/nowhere")
@@ -88,9 +97,12 @@ class Port:
         self.path = f"{folder}/s.sock"
         self.log = io.StringIO()
         self.store = SqliteStore(f"{folder}/store")
+        self.audit_log = AuditLog(FileBackend(f"{folder}/log", log=Log(self.log)))
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
-        self.port = StoragePort(self.store, log=Log(self.log), metrics=Metrics(), connections=connections)
+        self.port = StoragePort(
+            self.store, self.audit_log, log=Log(self.log), metrics=Metrics(), connections=connections
+        )
 
     def call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
@@ -104,6 +116,7 @@ class Port:
         self.call(self.port.stop())
         self.call(self.port.stop())  # once more: nothing happens
         self.call(self.store.close())
+        self.call(self.audit_log.close())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(20)
         self.loop.close()
@@ -258,6 +271,33 @@ def test_a_failing_store_is_a_fault_and_the_connection_lives_on(
         assert client.ask(StorageGet("full/a")) == Missing()
 
 
+def signed(number: int) -> SignedEntry:
+    return SignedEntry(entry=b"entry %d" % number, signature=bytes([number]) * 64)
+
+
+def test_log_entries_are_kept_in_order_and_once(port: Port) -> None:
+    chain, other = bytes([1]) * 32, bytes([2]) * 32
+    with Client(port.path) as client:
+        assert client.ask(LogAppend(chain, 1, [signed(1)])) == LogConflict(0)
+        assert client.ask(LogAppend(chain, 0, [signed(0), signed(1)])) == Done()
+        assert client.ask(LogAppend(chain, 1, [signed(1), signed(2)])) == Done()
+        assert client.ask(LogAppend(chain, 2, [signed(9)])) == LogConflict(3)
+        assert client.ask(GetChainHeads(chain)) == ChainHeads([])
+        head = ChainHead(chain, 2, entry_hash(b"entry 2"), bytes([2]) * 64)
+        assert client.ask(GetChainHeads(other)) == ChainHeads([head])
+
+
+def test_a_log_that_fails_is_a_fault(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise AuditLogError("the disk is full")
+
+    with Client(port.path) as client:
+        monkeypatch.setattr(port.audit_log, "append", fail)
+        reply = client.ask(LogAppend(bytes(32), 0, [signed(0)]))
+        assert isinstance(reply, Fault)
+        assert (reply.code, reply.culprit, reply.reaction) == ("audit_log_unavailable", "storage", "retry")
+
+
 def test_the_socket_is_for_its_owner_only(port: Port) -> None:
     assert os.stat(port.path).st_mode & 0o777 == 0o600
 
@@ -272,7 +312,9 @@ def test_over_vsock_only_the_enclave_may_connect(monkeypatch: pytest.MonkeyPatch
 
     async def run(folder: Path) -> None:
         store = SqliteStore(f"{folder}/store")
-        port = StoragePort(store, log=Log(io.StringIO()), metrics=Metrics(), connections=4)
+        log = Log(io.StringIO())
+        audit_log = AuditLog(FileBackend(f"{folder}/log", log=log))
+        port = StoragePort(store, audit_log, log=log, metrics=Metrics(), connections=4)
         await port.start(Address.parse(f"unix:{folder}/s"), enclave=Address.parse("vsock:16:5000"))
         vsock = getattr(socket, "AF_VSOCK", 40)
         monkeypatch.setattr(socket, "AF_VSOCK", vsock, raising=False)
@@ -280,6 +322,7 @@ def test_over_vsock_only_the_enclave_may_connect(monkeypatch: pytest.MonkeyPatch
         assert not port._may_connect(Writer(vsock, 17))  # type: ignore[arg-type]
         await port.stop()
         await store.close()
+        await audit_log.close()
 
     with short_folder() as folder:
         asyncio.run(run(folder))

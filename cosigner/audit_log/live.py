@@ -1,0 +1,31 @@
+"""Ask the running enclave for the newest entry of its log: what has been cut off the end of a copy shows only against this."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from protocol.binding import AttestedKeys
+from protocol.receipts import GetLogHead, Link, LogHead, check_head
+
+from ..session import Session, attest  # noqa: TID252
+from ..transport import Transport  # noqa: TID252
+
+if TYPE_CHECKING:
+    from ..config import ClientConfig  # noqa: TID252
+
+
+async def live_head(config: ClientConfig, *, transport: Transport | None = None) -> Link:
+    """The newest entry that the attested enclave knows to be kept, signed over a fresh nonce.
+
+    :raises CosignerError: the enclave cannot be reached, is not believed, or has no log yet.
+    """
+    nonce = os.urandom(32)
+    async with transport or Transport(config.api_url) as way:
+        enclave = await attest(
+            way, config.policy, accept_editable_key_policy=config.accept_editable_key_policy
+        )
+        session = await Session.open(way, enclave, config.environment)
+        head = await session.call(GetLogHead(nonce), LogHead)
+    keys = AttestedKeys.decode(enclave.attestation.user_data or b"")
+    return check_head(head, nonce=nonce, receipt_key=keys.receipt_key)
