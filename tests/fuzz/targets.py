@@ -813,3 +813,6 @@ def native_ecdsa_message2(data: bytes) -> None:
         raise
     assert not any(data), "an altered answer made a signature"
     assert (len(signature), len(public_key)) == (64, 33)
+
+
+from tests.fuzz import identity  # noqa: E402, F401  (it registers its targets, by the decorator above)
