@@ -21,7 +21,7 @@ from protocol.accounts import (
     RevokeSessionKeys,
     UnlinkLogin,
 )
-from protocol.actions import TotpCode
+from protocol.actions import RecoveryCode, TotpCode
 from protocol.envelope.errors import CosignerError, Culprit
 from tests.enclave.accounts.devices import Phone, Signing, World, in_world, session, with_recovery_key
 from tests.enclave.accounts.users import DAY, MINUTE, NOW, refused
@@ -140,6 +140,31 @@ async def test_a_used_code_works_again_while_it_is_on_the_display(world):
     world.restart()
     with refused("evidence_invalid"):
         await world.second_factors.spend(actor.user_id, code, world.clock.now + 2 * totp.STEP_MS)
+
+
+@in_world
+async def test_used_recovery_codes_and_device_codes_work_again(world):
+    _, actor, evidence = await with_passkey(world)
+    secret = (await world.accounts.begin_totp(actor, evidence)).secret
+    right = totp.code_of(secret, NOW // totp.STEP_MS)
+    recovery_code = RecoveryCode((await world.accounts.confirm_totp(actor, ConfirmTotp(right))).codes[0])
+    device_code = (await world.accounts.make_device_code(actor, evidence)).code
+
+    async def use_both():
+        await world.second_factors.spend(actor.user_id, recovery_code, world.clock.now)
+        await world.directory.change(
+            actor.user_id,
+            lambda record: credentials.take_device_code(record, device_code, now_ms=world.clock.now),
+        )
+
+    before = world.storage.snapshot()
+    for _ in range(2):
+        await use_both()
+        world.storage.roll_back(before)
+        world.restart()
+    world.clock.now += 10 * MINUTE
+    with refused("device_code_invalid"):
+        await use_both()
 
 
 @in_world
