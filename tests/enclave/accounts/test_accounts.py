@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from enclave.accounts import credentials
 from enclave.accounts.user import NO_EVIDENCE, Evidence
@@ -78,6 +79,18 @@ async def test_session_keys_are_listed_while_they_are_good(world):
 
 
 @in_world
+async def test_session_keys_are_listed_as_long_as_a_stricter_policy_lets_them(world):
+    actor = await Phone().enter(world)
+    world.environment = replace(world.environment, session_lifetime_s=3600)
+    world.restart()
+    assert [one.expires_at for one in (await world.accounts.list_session_keys(actor)).keys] == [
+        NOW + 3600_000
+    ]
+    world.clock.now += 3600_000
+    assert (await world.accounts.list_session_keys(actor)).keys == []
+
+
+@in_world
 async def test_revoking_without_names_ends_all_other_sessions(world):
     phone = Phone()
     others = [Phone(phone.subject) for _ in range(3)]
@@ -141,9 +154,12 @@ async def test_what_a_browser_needs_for_a_registration(world):
     assert (challenge.rp_id, challenge.user_verification) == ("app.example", "required")
     assert challenge.exclude == [evidence.credential]
     assert challenge.user_handle.hex() == actor.user_id.replace("-", "")
-    anonymous = await world.accounts.begin_credential(session(), None)
-    assert (anonymous.exclude, anonymous.user_handle) == ([], bytes(16))
-    assert anonymous.challenge != challenge.challenge
+    first, second = [await world.accounts.begin_credential(session(), None) for _ in range(2)]
+    assert first.exclude == second.exclude == []
+    assert len({one.challenge for one in (challenge, first, second)}) == 3
+    assert (
+        len({one.user_handle for one in (challenge, first, second)}) == 3
+    )  # none overwrites another's passkey
 
 
 @in_world
