@@ -343,7 +343,9 @@ def _nsm(*, indefinite: bool) -> FakeNsm:
 
 @cache
 def _documents() -> list[bytes]:
-    user_data = AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned").encode()
+    user_data = AttestedKeys(
+        version=1, channel_key=bytes(32), key_policy="pinned", receipt_key=bytes(32)
+    ).encode()
     return [
         *(_nsm(indefinite=form).attest(user_data, _NONCE, None) for form in (True, False)),
         _nsm(indefinite=True).attest(None, _NONCE, b"public key"),
