@@ -379,6 +379,14 @@ def test_the_last_active_credential_cannot_be_deactivated_or_removed():
             credentials.remove(record, FIRST.credential_id, by(FIRST))
 
 
+def test_the_last_active_credential_can_be_renamed_and_ends_no_session_by_it():
+    one = credential(1, type_="key")
+    record = register(user(one, kind="service"), 1, by_login=key_login_id(one.credential_id))
+    for active in (None, True):
+        renamed = credentials.change(record, one.credential_id, name="new", active=active, evidence=by(one))
+        assert renamed == replace(record, credentials=(replace(one, name="new"),))
+
+
 def test_a_credential_is_removed_also_an_inactive_one():
     inactive = credential(2, active=False)
     assert credentials.remove(user(FIRST, inactive), inactive.credential_id, by(FIRST)).credentials == (
