@@ -16,7 +16,6 @@ from .user import (
     Evidence,
     HashedCode,
     UserRecord,
-    continued_by,
     key_login_id,
     refusal,
     require_strength,
@@ -48,9 +47,10 @@ def of_registration(new: NewCredential, *, name: str, now_ms: int) -> Credential
     )
 
 
-def add(record: UserRecord, credential: Credential, evidence: Evidence) -> UserRecord:
+def add(record: UserRecord, credential: Credential, evidence: Evidence, *, link: bytes) -> UserRecord:
     """Add a credential. A device code vouches for it as an active credential does.
 
+    :param link: 32 fresh random bytes: where the user's lineage begins, if this is the first.
     :raises CosignerError: ``factor_required``, ``credential_exists``, ``credential_limit``, ``credential_refused`` (service accounts
         have raw keys only).
     """
@@ -66,8 +66,7 @@ def add(record: UserRecord, credential: Credential, evidence: Evidence) -> UserR
             "credential_limit",
             f"There is no room for another credential (at most {MAX_CREDENTIALS}); remove one first.",
         )
-    lineage = record.lineage or continued_by(record, credential)
-    return replace(record, credentials=(*known, credential), lineage=lineage)
+    return replace(record, credentials=(*known, credential), lineage=record.lineage or (link,))
 
 
 def require_possible(record: UserRecord, credential: Credential) -> None:

@@ -188,7 +188,10 @@ class Accounts:
             relying_party=self._relying_party,
             now_ms=self._clock.now_ms(),
         )
-        await self._change(actor.user_id, lambda record: credentials.add(record, credential, evidence))
+        link = os.urandom(32)
+        await self._change(
+            actor.user_id, lambda record: credentials.add(record, credential, evidence, link=link)
+        )
         return _info(credential)
 
     async def change_credential(
@@ -295,7 +298,7 @@ class Accounts:
             "service",
             name=request.name,
             now_ms=now,
-            complete=lambda new: credentials.add(new, credential, NO_EVIDENCE),
+            complete=lambda new: credentials.add(new, credential, NO_EVIDENCE, link=os.urandom(32)),
         )
         return ServiceAccount(user_id=record.user_id, credential_id=credential.credential_id)
 

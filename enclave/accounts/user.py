@@ -20,13 +20,11 @@ from protocol.accounts import (
     UserId,
 )
 from protocol.actions import CredentialId, Hash, Milliseconds, Subject
-from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit
 
 MAX_REVOKED: Final = 64  # revoked session keys that are remembered
 RECOVERY_CODES: Final = 10
 MAX_LINEAGE: Final = 64
-_LINEAGE_LABEL: Final = b"cosigner/lineage/v1"
 
 UserKind = Literal["user", "service"]
 LoginId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]  # SHA-256(issuer || 0 || subject)
@@ -150,8 +148,8 @@ class UserRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     :ivar name: of a service account; empty for users, of whom the enclave knows no name.
     :ivar generation: how many recoveries there were.
-    :ivar lineage: a hash chain over the first credential and that of each recovery, every link kept, the first 64. A record that was rolled
-        back to before one of them cannot get its link again, except by registering the very same credential.
+    :ivar lineage: random numbers, one drawn with the first credential and one with each recovery, the first 64. A record that was rolled
+        back to before one of them never gets it again.
     :ivar tokens_not_before: JWTs issued before are refused: the user has ended all sessions, or recovered, since.
     :ivar revoked: SHA-256 of session keys that were revoked or replaced; they cannot be registered again. The newest ones.
     """
@@ -237,14 +235,6 @@ def require_strength(record: UserRecord, evidence: Evidence) -> None:
             raise refusal("factor_required", "This needs one of the user's active credentials.")
     elif record.totp is not None and not evidence.second_factor:
         raise refusal("factor_required", "This needs a second-factor code.")
-
-
-def continued_by(record: UserRecord, credential: Credential) -> tuple[bytes, ...]:
-    """The lineage, when this credential is the first, or the one of a recovery."""
-    newest = record.lineage[-1] if record.lineage else bytes(32)
-    named = cbor.encode([credential.credential_id, credential.public_key])
-    link = hashlib.sha256(_LINEAGE_LABEL + newest + named).digest()
-    return (*record.lineage, link)[:MAX_LINEAGE]
 
 
 def key_login_id(credential_id: bytes) -> str:

@@ -20,6 +20,7 @@ from tests.enclave.accounts.users import (
     MINUTE,
     NOW,
     SECRET,
+    add,
     code_at,
     credential,
     key,
@@ -127,7 +128,7 @@ class Life(RuleBasedStateMachine):
     @rule(number=NUMBERS, evidence=EVIDENCE)
     def add(self, number, evidence):
         active = self.record.active_credentials
-        if self.change(lambda r: credentials.add(r, credential(number), evidence)) and active:
+        if self.change(lambda r: add(r, credential(number), evidence)) and active:
             vouched = evidence.credential in {one.credential_id for one in active}
             assert vouched or evidence.device_code
 
@@ -240,7 +241,9 @@ class Life(RuleBasedStateMachine):
     def complete_recovery(self, number):
         before, pending = self.record, self.record.pending_recovery
         if self.change(
-            lambda r: recovery.complete(r, digest=bytes([number]) * 32, lifetime_ms=LONGEST, now_ms=self.now)
+            lambda r: recovery.complete(
+                r, digest=bytes([number]) * 32, link=bytes(32), lifetime_ms=LONGEST, now_ms=self.now
+            )
         ):
             assert pending.not_before <= self.now < pending.not_after
             assert self.record.credentials == (pending.credential,)

@@ -6,14 +6,13 @@ import asyncio
 
 import pytest
 
-from enclave.accounts import credentials
 from enclave.accounts.directory import Directory
 from enclave.accounts.ownership import WALLETS, HandedOver, WalletRecord, Wallets, hand_over
 from enclave.accounts.user import NO_EVIDENCE, new_user
 from enclave.actors import Actor
 from protocol.envelope.errors import CosignerError
 from tests.enclave.accounts.hostile import Died, HostileStorage, records, unavailable
-from tests.enclave.accounts.users import NOW, OTHER_ID, USER_ID, credential, refused
+from tests.enclave.accounts.users import NOW, OTHER_ID, USER_ID, add, credential, refused
 
 WALLET = "d0000000-0000-4000-8000-000000000000"
 
@@ -39,7 +38,7 @@ def handed(wallet, actor=USER_ID, to=None):
 
 
 def test_a_custodial_wallet_becomes_its_users_and_says_whose_it_was():
-    to = credentials.add(recipient(), credential(1), NO_EVIDENCE)
+    to = add(recipient(), credential(1), NO_EVIDENCE)
     after = handed(record(), to=to)
     assert (after.owner, after.custody, after.owner_link) == (OTHER_ID, "delegated", to.lineage[0])
     assert after.history == (HandedOver(at=NOW + 1, from_user=USER_ID, to_user=OTHER_ID),)

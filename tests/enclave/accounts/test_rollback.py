@@ -24,7 +24,7 @@ from protocol.accounts import (
 from protocol.actions import RecoveryCode, TotpCode
 from protocol.envelope.errors import CosignerError, Culprit
 from tests.enclave.accounts.devices import Phone, Signing, World, in_world, session, with_recovery_key
-from tests.enclave.accounts.users import DAY, MINUTE, NOW, refused
+from tests.enclave.accounts.users import DAY, MINUTE, NOW, add, refused
 
 DIGEST = b"\x0d" * 32
 WALLET = "d0000000-0000-4000-8000-000000000000"
@@ -208,6 +208,42 @@ async def test_a_user_rolled_back_to_before_the_first_credential_has_no_wallet(w
         stolen_login.authenticator.credentials.clear()
         with contextlib.suppress(CosignerError):
             await stolen_login.add_passkey(world, thief, evidence)
+
+
+@in_world
+async def test_registering_the_lost_credential_again_does_not_bring_the_wallet_back(world):
+    """Nobody proves a passkey's possession when there is no attestation: its id and public key, which the log shows, are enough to
+    register it. The thief could set a recovery key first, and then be the user with that very credential.
+    """
+    phone = Phone()
+    actor = await phone.enter(world)
+    bare = world.storage.snapshot()
+    await phone.add_passkey(world, actor, NO_EVIDENCE)
+    (genuine,) = (await world.directory.require(actor.user_id)).credentials
+    await world.wallets.claim(actor, WALLET, now_ms=NOW)
+    world.storage.roll_back(bare, "users/")
+    world.restart()
+    thief = await Phone(phone.subject).enter(world)
+    await with_recovery_key(world, thief, NO_EVIDENCE)
+    await world.directory.change(thief.user_id, lambda record: add(record, genuine, NO_EVIDENCE))
+    with pytest.raises(CosignerError) as caught:
+        await world.wallets.require_owner(thief, WALLET)
+    assert stale(caught)
+
+
+@in_world
+async def test_a_second_factor_that_was_enrolled_is_not_asked_for_any_more(world):
+    _, actor, evidence = await with_passkey(world)
+    before = world.storage.snapshot()
+    secret = (await world.accounts.begin_totp(actor, evidence)).secret
+    await world.accounts.confirm_totp(actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS)))
+    with refused("factor_required"):
+        await world.accounts.begin_totp(actor, evidence)
+    world.storage.roll_back(before)
+    world.restart()
+    with refused("factor_required"):
+        await world.accounts.begin_totp(actor, NO_EVIDENCE)  # the passkey still is
+    assert await world.accounts.begin_totp(actor, evidence)
 
 
 @in_world

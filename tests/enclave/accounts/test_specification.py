@@ -75,13 +75,6 @@ def test_a_stored_record_opens_as_the_specification_says():
     assert opened["session_keys"][0]["session_key"] == key(1)
 
 
-def test_the_lineage_is_what_the_specification_says():
-    one = credential(1)
-    named = canonical([one.credential_id, one.public_key])
-    link = hashlib.sha256(b"cosigner/lineage/v1" + bytes(32) + named).digest()
-    assert user(one).lineage == (link,)
-
-
 def test_what_a_recovery_key_signs_is_what_the_specification_says():
     new = NewKey(algorithm="ed25519", public_key=bytes(44), proof=bytes(64))
     subject = {
