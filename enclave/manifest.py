@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from policy import PolicyError, parse_layer
 from protocol.accounts import KeyAlgorithm, KeyBytes
 from protocol.actions import Operation
 from protocol.envelope import cbor
@@ -23,7 +24,6 @@ from protocol.names import EnvironmentId
 from .authn import keys
 from .authn.logins import Logins
 from .authorization.requirements import ACTIONS
-from policy import PolicyError, parse_layer
 
 if TYPE_CHECKING:
     import socket

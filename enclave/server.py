@@ -11,7 +11,6 @@ from protocol.envelope.errors import Culprit, ProtocolError, Reaction
 from protocol.envelope.messages import (
     Attest,
     Done,
-    Fault,
     LinkReply,
     LinkReplyFrame,
     LinkRequest,

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from enclave.accounts.user import Evidence, UserRecord
     from enclave.actors import Actor
     from enclave.authn.clock import Clock
+    from enclave.burns import Burns
     from enclave.manifest import Environment
     from enclave.sessions import Session
     from enclave.signing import Signing
@@ -171,6 +172,7 @@ class Gate:
         second_factors: SecondFactors,
         journal: Journal,
         clock: Clock,
+        burns: Burns,
     ) -> None:
         self._environment = environment
         self._vault = vault
@@ -182,6 +184,7 @@ class Gate:
         self._second_factors = second_factors
         self._journal = journal
         self._clock = clock
+        self._burns = burns
 
     async def admit(self, session: Session, call: m.Call) -> Granted:
         """Judge one request.
@@ -340,8 +343,9 @@ class Gate:
 
     async def _examine(self, case: _Case, request: m.Sign | m.SignEcdsa) -> None:
         """Open the wallet's record, and work out from the payload what would be signed."""
-        if isinstance(request, m.SignEcdsa):
+        if isinstance(request, m.SignEcdsa):  # what would fail anyway shall not be charged
             signing.require_ecdsa(case.session)
+            self._burns.of(self._environment.id, request.wallet_id).require_patience()
         case.opened = await self._vault.open(request.wallet_id)
         case.judged.epoch = case.opened.wallet.epoch
         case.opened.require_epoch(request.epoch)

@@ -6,6 +6,7 @@ until somebody sets them; whether they may be, the environment's layer says (``o
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
@@ -76,8 +77,8 @@ class Rulebook:
         if wallet_id is not None:
             wanted += [("wallet", wallet_id), ("signer", f"{wallet_id}:{user_id}")]
         layers, versions, counted = [], [], []
-        for name, subject in wanted:
-            content, revision = await self._read(name, subject)
+        found = await asyncio.gather(*(self._read(name, subject) for name, subject in wanted))
+        for (name, subject), (content, revision) in zip(wanted, found, strict=True):
             if content:
                 parsed = self._parse(content)
                 layers.append(parsed.layer)
