@@ -998,7 +998,4 @@ def native_ecdsa_message2(data: bytes) -> None:
     assert (len(signature), len(public_key)) == (64, 33)
 
 
-from tests.fuzz import (
-    attestation,  # noqa: E402, F401 - registers its targets; it needs what is above
-    identity,  # noqa: E402, F401  (it registers its targets, by the decorator above)
-)
+from tests.fuzz import attestation, identity  # noqa: E402, F401 - they register their targets, and need what is above
