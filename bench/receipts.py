@@ -45,7 +45,7 @@ class _Nowhere:
     async def append_log(self, chain: bytes, first: int, entries: Sequence[SignedEntry]) -> None:
         pass
 
-    async def chain_heads(self, chain: bytes) -> list[object]:
+    async def chain_heads(self, _: bytes) -> list[object]:
         return []
 
 

@@ -30,7 +30,9 @@ _LATEST: Final = 253_402_300_799_999  # the last millisecond of the year 9999
 
 
 def chosen(entry: Entry, options: argparse.Namespace) -> bool:
-    """Whether an entry passes the filters. Openings and outcomes pass if no filter asks for something that they do not have."""
+    """Whether an entry passes the filters. Openings and outcomes do if no filter asks for what they do not have; outcomes also go with their
+    decisions.
+    """
     if options.since is not None and entry.time < options.since * 1000:
         return False
     body = entry.body
