@@ -7,7 +7,7 @@ used; the host asks for what is missing again and again (``Provision``), and wha
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 
@@ -16,34 +16,45 @@ from .key_policy import Measurement, Verdict
 from .keys import data_key
 from .kms_errors import KmsError, next_step
 from .manifest import expected_pcr
-from .vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from protocol.binding import KeyPolicy
 
+    from threshold import SealingKey
+
     from .keys import DataKey, Kms
     from .manifest import Environment, Manifest
     from .nsm import Nsm
     from .storage import Storage
 
+T = TypeVar("T")
+
 _IMAGE_PCR = 0
 
 
-class Environments:
-    """Data keys and vaults of a manifest's environments.
+class Environments(Generic[T]):
+    """Data keys of a manifest's environments, and what serves those that have theirs.
 
     :param connect: makes the way to the manifest's KMS.
+    :param make: makes what serves an environment (:class:`enclave.realm.Realm`) from its sealing key.
     """
 
-    def __init__(self, nsm: Nsm, storage: Storage, connect: Callable[[Manifest], Awaitable[Kms]]) -> None:
+    def __init__(
+        self,
+        nsm: Nsm,
+        storage: Storage,
+        connect: Callable[[Manifest], Awaitable[Kms]],
+        make: Callable[[Environment, SealingKey], T],
+    ) -> None:
         self._nsm = nsm
         self._storage = storage
         self._connect = connect
+        self._make = make
         self._kms: Kms | None = None
         self._all: dict[str, Environment] = {}
-        self._in_service: dict[str, tuple[Vault, Verdict]] = {}
+        self._in_service: dict[str, tuple[T, Verdict]] = {}
         self._failures: dict[str, Exception] = {}
 
     async def open(self, manifest: Manifest) -> None:
@@ -103,8 +114,8 @@ class Environments:
                 return "editable"
         return "pinned"
 
-    def vault(self, name: str) -> Vault:
-        """The vault of an environment.
+    def in_service(self, name: str) -> T:
+        """What serves an environment.
 
         :raises CosignerError: ``environment_unknown``, ``environment_unavailable``.
         """
@@ -125,13 +136,8 @@ class Environments:
         )
 
     def _serve(self, environment: Environment, released: DataKey) -> None:
-        vault = Vault(
-            environment=environment.id,
-            key_arn=environment.kms_key_arn,
-            sealing_key=released.sealing_key,
-            storage=self._storage,
-        )
-        self._in_service[environment.id] = (vault, released.verdict)
+        serving = self._make(environment, released.sealing_key)
+        self._in_service[environment.id] = (serving, released.verdict)
         self._failures.pop(environment.id, None)
 
     def _measurement(self, manifest: Manifest) -> Measurement:

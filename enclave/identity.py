@@ -26,13 +26,19 @@ class Identity:
     """Holds the current channel key and, for a while, the one before.
 
     :param key_policy: what documents say of the KMS keys' policies at the time.
+    :param receipt_key: the public key that signs the log of decisions, 32 bytes.
     """
 
     def __init__(
-        self, nsm: Nsm, key_policy: Callable[[], KeyPolicy], clock: Callable[[], float] = time.monotonic
+        self,
+        nsm: Nsm,
+        key_policy: Callable[[], KeyPolicy],
+        receipt_key: bytes,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._nsm = nsm
         self._key_policy = key_policy
+        self._receipt_key = receipt_key
         self._clock = clock
         self._current = ChannelKey()
         self._made = clock()
@@ -45,9 +51,23 @@ class Identity:
         """
         self._rotate()
         key = self._current
-        user_data = AttestedKeys(version=1, channel_key=key.hash, key_policy=self._key_policy()).encode()
-        document = await asyncio.to_thread(self._nsm.attest, user_data, nonce, None)
-        return Attested(document=document, channel_key=key.public_bytes)
+        return Attested(document=await self._document(key, nonce), channel_key=key.public_bytes)
+
+    async def document(self, nonce: bytes) -> bytes:
+        """A document over ``nonce`` for the log of decisions.
+
+        :raises NsmError: the NSM refused.
+        """
+        return await self._document(self._current, nonce)
+
+    async def _document(self, key: ChannelKey, nonce: bytes) -> bytes:
+        keys = AttestedKeys(
+            version=1,
+            channel_key=key.hash,
+            key_policy=self._key_policy(),
+            receipt_key=self._receipt_key,
+        )
+        return await asyncio.to_thread(self._nsm.attest, keys.encode(), nonce, None)
 
     def key_for(self, hello: bytes) -> ChannelKey:
         """The key that a client hello names.

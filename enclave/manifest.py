@@ -7,7 +7,7 @@ the KMS key policy can pin it.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +19,14 @@ from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.limits import MAX_MANIFEST
 from protocol.envelope.messages import HostName, Port
 from protocol.names import EnvironmentId
+
+from .authn import keys
+from .authn.logins import Logins
+from .authorization.requirements import ACTIONS
 from policy import PolicyError, parse_layer
+
+if TYPE_CHECKING:
+    import socket
 
 MANIFEST_PCR: Final = 16
 
@@ -74,7 +81,7 @@ class Administrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar public_key: DER SubjectPublicKeyInfo.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")]
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,48}\Z")]
     algorithm: KeyAlgorithm
     public_key: KeyBytes
 
@@ -179,12 +186,22 @@ def _check(environment: Environment) -> None:
             raise _invalid(f"The issuer {issuer.issuer} of {name} has either keys or a URL.")
         if set(issuer.scopes) & set(issuer.forbidden_scopes):
             raise _invalid(f"The issuer {issuer.issuer} of {name} must and must not give a scope.")
+    Logins(environment.issuers, _nowhere)
+    gate = environment.recovery.gate
+    for administrator in (*environment.administrators, *([] if gate is None else [gate])):
+        try:
+            keys.load(administrator.algorithm, administrator.public_key)
+        except CosignerError as error:
+            raise _invalid(f"The key of {administrator.name} in {name}: {error.message}") from None
     administrators = [administrator.name for administrator in environment.administrators]
-    keys = {administrator.public_key for administrator in environment.administrators}
-    if len(set(administrators)) != len(administrators) or len(keys) != len(administrators):
+    different = {administrator.public_key for administrator in environment.administrators}
+    if len(set(administrators)) != len(administrators) or len(different) != len(administrators):
         raise _invalid(f"{name} has an administrator twice.")
     if not min(1, len(administrators)) <= environment.quorum <= len(administrators):
         raise _invalid(f"The quorum of {name} is not from 1 to the number of its administrators.")
+    unknown = sorted(environment.step_up.keys() - ACTIONS)
+    if unknown:
+        raise _invalid(f"{name} asks for evidence of what is no action: {', '.join(unknown)}.")
     unusable = environment.relying_party is None and any(
         "passkey" in factors and "signing_key" not in factors for factors in environment.step_up.values()
     )
@@ -197,6 +214,11 @@ def _check(environment: Environment) -> None:
             raise _invalid(f"The policy of {name} is not one: {error}") from None
         if layer.name != "environment":
             raise _invalid(f"The policy of {name} is not of the environment's layer.")
+
+
+def _nowhere(host: str, port: int) -> socket.socket:
+    """Reading a manifest dials nobody."""
+    raise OSError(host, port)
 
 
 def _invalid(message: str) -> CosignerError:

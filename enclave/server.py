@@ -25,30 +25,22 @@ from protocol.envelope.messages import (
     StatusReply,
     UpdateCredentials,
 )
-from protocol.messages import (
-    Answer,
-    BeginDkg,
-    Call,
-    Close,
-    FinishDkg,
-    GetWallet,
-    Reply,
-    Request,
-    Sign,
-    SignEcdsa,
-)
+from protocol.messages import Answer, Call, Close
 from threshold import ecdsa_setup_respond
 
-from . import faults, log, signing, wallets
-from .burns import Burns
-from .sessions import session_gone
+from . import faults, log
+from .authorization.gate import DeniedError
+from .sessions import ASKING, session_gone
 from .work import compute
 
 if TYPE_CHECKING:
     from .boot import Boot
+    from .burns import Burns
+    from .counters import Counters
     from .credentials import Credentials
     from .environments import Environments
     from .identity import Identity
+    from .realm import Realm
     from .sessions import Session, Sessions
 
 MAX_IN_FLIGHT: Final = 512  # requests of one host connection that may be under way at once
@@ -64,21 +56,17 @@ class Server:
         identity: Identity,
         sessions: Sessions,
         credentials: Credentials,
-        environments: Environments,
+        environments: Environments[Realm],
+        burns: Burns,
+        counters: Counters,
     ) -> None:
         self._boot = boot
         self._identity = identity
         self._sessions = sessions
         self._credentials = credentials
         self._environments = environments
-        self._counters = {
-            "records": 0,
-            "refused": 0,
-            "sessions_opened": 0,
-            "wallets_created": 0,
-            "signed": 0,
-        }
-        self._burns = Burns()
+        self._burns = burns
+        self._counters = counters
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one host connection until it ends. A frame that does not parse ends it: the stream cannot be trusted to be in step."""
@@ -149,10 +137,13 @@ class Server:
 
     async def _open_session(self, hello: bytes) -> SessionOpened:
         received = self._identity.key_for(hello).open_hello(hello)
-        self._environments.vault(received.environment)
+        realm = self._environments.in_service(received.environment)
+        login = (
+            None if received.auth is None else await realm.doorway.by_hello(received.auth, received.binding)
+        )
         offered = received.ecdsa_setup
         ecdsa = None if offered is None else await compute(ecdsa_setup_respond, offered)
-        session, answer = self._sessions.open(received, ecdsa)
+        session, answer = self._sessions.open(received, ecdsa, login)
         self._counters["sessions_opened"] += 1
         return SessionOpened(session_id=session.channel.session_id, hello=answer)
 
@@ -163,42 +154,21 @@ class Server:
                 raise session_gone()
             plaintext = session.channel.open(record)
             self._counters["records"] += 1
+            realm = self._environments.in_service(session.environment)
+            ASKING.set(session)  # in this task's context alone
+            closing = False
             try:
                 call = cbor.decode(plaintext, Call, culprit=Culprit.CLIENT)
-                reply = await self._carry_out(session, call.request)
+                closing = isinstance(call.request, Close)
+                answer = await realm.answer(session, call)
             except Exception as error:  # noqa: BLE001  (the edge of the channel: the client gets a sealed fault)
                 self._counters["refused"] += 1
-                reply = faults.translate(error)
-            if reply_burns(reply):
-                # Before any answer leaves: the transfers are gone, and so is the session (signing.md §2).
-                self._sessions.close(session)
-                raise session_gone()
-            return session.channel.seal(cbor.encode(Answer(reply)))
-
-    async def _carry_out(self, session: Session, request: Request) -> Reply:
-        vault = self._environments.vault(session.environment)
-        match request:
-            case Sign():
-                signed = await signing.sign(vault, request)
-                self._counters["signed"] += len(signed.shares)
-                return signed
-            case SignEcdsa():
-                signed_ecdsa = await signing.sign_ecdsa(session, vault, self._burns, request)
-                self._counters["signed"] += 1
-                return signed_ecdsa
-            case BeginDkg():
-                return await wallets.begin_dkg(session, request)
-            case FinishDkg():
-                reply = await wallets.finish_dkg(session, vault, request)
-                self._counters["wallets_created"] += 1
-                return reply
-            case GetWallet():
-                return await wallets.get_wallet(vault, request)
-            case Close():
-                self._sessions.close(session)
-                return Done()
-
-
-def reply_burns(reply: Reply) -> bool:
-    """Whether a reply reports a failure after which the session must not answer any more."""
-    return isinstance(reply, Fault) and reply.reaction is Reaction.BURN
+                fault = faults.translate(error)
+                if fault.reaction is Reaction.BURN:
+                    # Before any answer leaves: the transfers are gone, and so is the session (signing.md §2).
+                    self._sessions.close(session)
+                answer = cbor.encode(Answer(fault, error.receipt if isinstance(error, DeniedError) else None))
+            if session.closed and not closing:
+                raise session_gone()  # burnt, or its session key was revoked while this was under way
+            self._sessions.end_if_doomed(session)
+            return session.channel.seal(answer)

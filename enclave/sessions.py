@@ -1,4 +1,8 @@
-"""Open sessions: channels, and the one-shot ceremony states that belong to them. All of it lives in memory only."""
+"""Open sessions: channels, whose they are, and the one-shot states that belong to them. All of it lives in memory only.
+
+Sessions come in groups, those of one user and those of nobody. Each group has its limit and makes room in itself, so that whoever opens
+sessions without end, before a login or after, ends none of another user's.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import SESSION_ID_LENGTH
+
+from .onetime import OneTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,27 +26,44 @@ if TYPE_CHECKING:
     from threshold import DkgRound2, EcdsaEnclaveOt, EcdsaEnclaveSetup
 
     from .actors import Actor
+    from .authorization.permits import Permit
 
 MAX_SESSIONS: Final = 8192
+MAX_ANONYMOUS: Final = 1024
+MAX_OF_USER: Final = 128
 LIFETIME: Final = 3600  # seconds
 MAX_CEREMONIES: Final = 4  # key generations in progress, per session
+MAX_NONCES: Final = 4096  # of actions not yet expired, per session
+MAX_CHALLENGES: Final = 16
+
+
+ASKING: Final[ContextVar[Session]] = ContextVar("asking")
+"""The session whose request is being carried out."""
 
 
 class Ceremony:
-    """A key generation between its two messages. :meth:`Session.take_ceremony` hands it out once."""
+    """A key generation between its two messages. :meth:`Session.take_ceremony` hands it out once.
 
-    __slots__ = ("message1", "request", "state")
+    :ivar permit: good for storing this wallet's share; granted when the ceremony was authorized, to ``owner``.
+    """
 
-    def __init__(self, request: BeginDkg, state: DkgRound2) -> None:
+    __slots__ = ("owner", "permit", "request", "state")
+
+    def __init__(self, request: BeginDkg, state: DkgRound2, permit: Permit, owner: Actor) -> None:
         self.request = request
         self.state = state
+        self.permit = permit
+        self.owner = owner
 
 
 class Session:
     """One client's channel. ``lock`` keeps its records in order.
 
     :ivar ecdsa: the enclave's side of the session's oblivious transfers, if the client asked for them. In memory only.
-    :ivar actor: whose session it is; ``None``: nobody's.
+    :ivar actor: whose session it is; ``None``: nobody's. Set by :meth:`Sessions.assign`.
+    :ivar doomed: session keys that ceased to be good while this session's own request was carried out: it is answered, and then ends.
+    :ivar nonces: of actions; each is good once.
+    :ivar challenges: for registering credentials; each is good once.
     """
 
     def __init__(
@@ -49,9 +73,12 @@ class Session:
         self.environment = environment
         self.deadline = deadline
         self.ecdsa = ecdsa
+        self.actor: Actor | None = None
         self.lock = asyncio.Lock()
         self.closed = False
-        self.actor: Actor | None = None
+        self.doomed: frozenset[bytes] = frozenset()
+        self.nonces = OneTime(MAX_NONCES)
+        self.challenges = OneTime(MAX_CHALLENGES)
         self._ceremonies: OrderedDict[str, Ceremony] = OrderedDict()
 
     def put_ceremony(self, wallet_id: str, ceremony: Ceremony) -> None:
@@ -61,13 +88,13 @@ class Session:
             self._ceremonies.popitem(last=False)
         self._ceremonies[wallet_id] = ceremony
 
-    def take_ceremony(self, wallet_id: str) -> Ceremony:
+    def take_ceremony(self, wallet_id: str, actor: Actor) -> Ceremony:
         """Take a ceremony out; nobody gets it again.
 
-        :raises CosignerError: ``ceremony_unknown``.
+        :raises CosignerError: ``ceremony_unknown``: also one that another user began.
         """
         ceremony = self._ceremonies.pop(wallet_id, None)
-        if ceremony is None:
+        if ceremony is None or ceremony.owner.user_id != actor.user_id:
             raise CosignerError(
                 "ceremony_unknown",
                 "This session has no key generation in progress for that wallet; begin it again.",
@@ -92,24 +119,49 @@ class Sessions:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
+        self._groups: dict[tuple[str, str], OrderedDict[bytes, Session]] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     def open(
-        self, received: ReceivedHello, ecdsa: tuple[EcdsaEnclaveSetup, bytes] | None = None
+        self,
+        received: ReceivedHello,
+        ecdsa: tuple[EcdsaEnclaveSetup, bytes] | None = None,
+        login: tuple[Actor, int] | None = None,
     ) -> tuple[Session, bytes]:
         """Answer a client hello; returns the session and the enclave hello.
 
         :param ecdsa: the answered base oblivious transfers; they are bound to the channel's transcript here.
+        :param login: whose session it is, and for how many seconds more their session key is good.
         """
         session_id = os.urandom(SESSION_ID_LENGTH)
-        channel, answer = received.answer(session_id, LIFETIME, None if ecdsa is None else ecdsa[1])
+        lifetime = LIFETIME if login is None else max(min(LIFETIME, login[1]), 1)
+        channel, answer = received.answer(session_id, lifetime, None if ecdsa is None else ecdsa[1])
         transfers = None if ecdsa is None else ecdsa[0].bind(channel.transcript)
-        session = Session(channel, received.environment, self._clock() + LIFETIME, transfers)
+        session = Session(channel, received.environment, self._clock() + lifetime, transfers)
+        session.actor = None if login is None else login[0]
         self._evict()
         self._sessions[session_id] = session
+        self._join(session)
         return session, answer
+
+    def assign(self, session: Session, actor: Actor, seconds: int) -> None:
+        """From now on the session is this user's, as long as their session key is good for.
+
+        :raises CosignerError: ``session_taken``: it is another user's already.
+        """
+        before = session.actor
+        if before is not None and before.user_id != actor.user_id:
+            raise CosignerError(
+                "session_taken",
+                "This session is another user's; log in to a session of your own.",
+                culprit=Culprit.CLIENT,
+            )
+        self._leave(session)
+        session.actor = actor
+        session.deadline = min(session.deadline, self._clock() + seconds)
+        self._join(session)
 
     def get(self, session_id: bytes) -> Session:
         """Look a session up.
@@ -125,11 +177,45 @@ class Sessions:
         return session
 
     def close(self, session: Session) -> None:
-        """Forget a session, and with it its oblivious transfers."""
+        """Forget a session, and with it its oblivious transfers and ceremonies."""
         session.closed = True
         if session.ecdsa is not None:
             session.ecdsa.burn()
-        self._sessions.pop(session.channel.session_id, None)
+        if self._sessions.pop(session.channel.session_id, None) is not None:
+            self._leave(session)
+
+    def end(self, environment: str, user_id: str, session_keys: frozenset[bytes]) -> None:
+        """Close a user's sessions that rest on these session keys, at once; whoever has a request under way there gets no answer.
+
+        The session whose own request this is (:data:`ASKING`) is told, and ends once it is answered, unless it rests on another key by then.
+        """
+        asking = ASKING.get(None)
+        for session in list(self._groups.get((environment, user_id), OrderedDict()).values()):
+            if session is asking:
+                session.doomed |= session_keys
+            elif session.actor is not None and session.actor.session_key in session_keys:
+                self.close(session)
+
+    def end_if_doomed(self, session: Session) -> None:
+        """After an answer: close the session if the key that it rests on is gone."""
+        if session.actor is not None and session.actor.session_key in session.doomed:
+            self.close(session)
+
+    def _join(self, session: Session) -> None:
+        group = self._groups.setdefault(_group(session), OrderedDict())
+        limit = MAX_ANONYMOUS if session.actor is None else MAX_OF_USER
+        while len(group) >= limit:
+            self.close(next(iter(group.values())))
+            group = self._groups.setdefault(_group(session), OrderedDict())
+        group[session.channel.session_id] = session
+
+    def _leave(self, session: Session) -> None:
+        key = _group(session)
+        group = self._groups.get(key)
+        if group is not None:
+            group.pop(session.channel.session_id, None)
+            if not group:
+                del self._groups[key]
 
     def _evict(self) -> None:
         now = self._clock()
@@ -138,3 +224,8 @@ class Sessions:
             if len(self._sessions) < MAX_SESSIONS and oldest.deadline > now:
                 return
             self.close(oldest)
+
+
+def _group(session: Session) -> tuple[str, str]:
+    """A user's sessions, or those of nobody, whatever their environment."""
+    return ("", "") if session.actor is None else (session.environment, session.actor.user_id)

@@ -1,50 +1,74 @@
 """Signing in one round trip (``signing.md`` §4): the enclave works out what is signed from the payload itself, never from a digest.
 
-Everything that does not depend on a secret is checked before the share is used.
+What is signed is worked out before policy decides, and the very same task is signed afterwards.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.messages import CLIENT_PARTY, EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
-from threshold import ThresholdError, derive_public_key, ecdsa_respond, frost_respond
+from threshold import ThresholdError, ecdsa_respond, frost_respond
 from threshold.tasks import require_chain, signing_task
 
 from .burns import FAILED_CHECK
 from .work import compute
 
 if TYPE_CHECKING:
-    from protocol.messages import WalletInfo
     from threshold import EcdsaEnclaveOt, KeyShare
+    from threshold.tasks import SigningTask
 
+    from .authorization.permits import Permit
     from .burns import Burns, WalletBurns
     from .sessions import Session
-    from .vault import Vault
+    from .vault import OpenedWallet
 
 
-async def sign(vault: Vault, request: Sign) -> Signed:
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What a request asks to be signed, and by which wallet. The share stays where it is until a permit releases it.
+
+    :ivar kind: of the payload.
+    """
+
+    opened: OpenedWallet
+    kind: str
+    task: SigningTask
+
+
+def examine(opened: OpenedWallet, request: Sign | SignEcdsa) -> Signing:
+    """What a request asks to be signed, worked out from the payload itself.
+
+    :raises PayloadError: the payload is not well formed, or asks for nothing of this wallet.
+    :raises ThresholdError: the path is not valid.
+    """
+    wallet, payload = opened.wallet, request.payload
+    require_chain(payload.kind, wallet.chain)  # before a derivation that only some wallets' keys know
+    task = signing_task(
+        payload.kind,
+        payload.content,
+        chain=wallet.chain,
+        public_key=opened.public_key(request.path),
+        network=wallet.network,
+        validator=validator_of(payload),
+    )
+    return Signing(opened, payload.kind, task)
+
+
+async def sign(permit: Permit, signing: Signing, request: Sign) -> Signed:
     """Answer a signing request with the enclave's commitments and signature shares.
 
-    :raises CosignerError: what :meth:`enclave.vault.Vault.load` raises; ``commitments_wrong_count``.
-    :raises PayloadError: the payload is not well formed, or asks for nothing of this wallet.
-    :raises ThresholdError: the commitments or the path are not valid.
+    :raises CosignerError: ``commitments_wrong_count``.
+    :raises ThresholdError: the commitments are not valid.
     """
-    share, wallet = await vault.load(request.wallet_id, request.epoch)
-    return await compute(_answer, share, wallet, request)
+    return await compute(_answer, signing.opened.release(permit), signing.task, request)
 
 
-def _answer(share: KeyShare, wallet: WalletInfo, request: Sign) -> Signed:
+def _answer(share: KeyShare, task: SigningTask, request: Sign) -> Signed:
     if request.path:
         share = share.derive(request.path)
-    task = signing_task(
-        request.payload.kind,
-        request.payload.content,
-        chain=wallet.chain,
-        public_key=share.group_public_key,
-        network=wallet.network,
-    )
     if len(request.commitments) != len(task.digests):
         raise CosignerError(
             "commitments_wrong_count",
@@ -55,15 +79,10 @@ def _answer(share: KeyShare, wallet: WalletInfo, request: Sign) -> Signed:
     return Signed(commitments=commitments, shares=shares, digests=task.digests, summary=task.summary)
 
 
-async def sign_ecdsa(session: Session, vault: Vault, burns: Burns, request: SignEcdsa) -> EcdsaSigned:
-    """Answer an ECDSA request with the enclave's message 2 (``docs/spec/ecdsa.md``).
+def require_ecdsa(session: Session) -> EcdsaEnclaveOt:
+    """The session's oblivious transfers.
 
-    A failed check of the oblivious transfers raises an error with reaction ``burn``; whoever carries this call out must then make
-    the session unusable before any answer leaves.
-
-    :raises CosignerError: what :meth:`enclave.vault.Vault.load` raises; ``ecdsa_not_set_up``, ``burn_delay``.
-    :raises PayloadError: the payload is not well formed.
-    :raises ThresholdError: the client's message is not valid.
+    :raises CosignerError: ``ecdsa_not_set_up``.
     """
     if session.ecdsa is None:
         raise CosignerError(
@@ -71,24 +90,30 @@ async def sign_ecdsa(session: Session, vault: Vault, burns: Burns, request: Sign
             "This session was opened without the transfers that ECDSA needs; open one with them.",
             culprit=Culprit.CLIENT,
         )
-    share, wallet = await vault.load(request.wallet_id, request.epoch)
+    return session.ecdsa
+
+
+async def sign_ecdsa(
+    permit: Permit, signing: Signing, session: Session, burns: Burns, request: SignEcdsa
+) -> EcdsaSigned:
+    """Answer an ECDSA request with the enclave's message 2 (``docs/spec/ecdsa.md``).
+
+    A failed check of the oblivious transfers raises an error with reaction ``burn``; whoever carries this call out must then make
+    the session unusable before any answer leaves.
+
+    :raises CosignerError: ``ecdsa_not_set_up``, ``burn_delay``.
+    :raises ThresholdError: the client's message is not valid.
+    """
+    wallet_burns = burns.of(session.environment, signing.opened.wallet.wallet_id)
+    transfers = require_ecdsa(session)
     return await compute(
-        _answer_ecdsa, session.ecdsa, share, wallet, request, burns.of(session.environment, wallet.wallet_id)
+        _answer_ecdsa, transfers, signing.opened.release(permit), signing.task, request, wallet_burns
     )
 
 
 def _answer_ecdsa(
-    transfers: EcdsaEnclaveOt, share: KeyShare, wallet: WalletInfo, request: SignEcdsa, burns: WalletBurns
+    transfers: EcdsaEnclaveOt, share: KeyShare, task: SigningTask, request: SignEcdsa, burns: WalletBurns
 ) -> EcdsaSigned:
-    require_chain(request.payload.kind, wallet.chain)  # before a derivation that only some wallets' keys know
-    task = signing_task(
-        request.payload.kind,
-        request.payload.content,
-        chain=wallet.chain,
-        public_key=derive_public_key(wallet.public_key, share.chain_code, request.path),
-        network=wallet.network,
-        validator=validator_of(request.payload),
-    )
     (digest,) = task.digests
     # In the worker thread, so that no more requests pass between a burn and its count than there are workers.
     burns.require_patience()

@@ -2,6 +2,9 @@
 
 A stored record is a public header and a sealed share whose associated data is that header, so that a record is of use only for the
 environment, wallet, share set, party, suite, epoch and KMS key that it was made for (``docs/spec/seal.md``).
+
+What comes out of the vault is an :class:`OpenedWallet`: its public facts are verified and free to read. Its share is handed out against
+a :class:`~enclave.authorization.permits.Permit`, and a share goes in against one.
 """
 
 from __future__ import annotations
@@ -13,16 +16,19 @@ import msgspec
 from msgspec import Meta
 
 from protocol.names import EnvironmentId
+from protocol.chains import ECDSA_SUITE
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import MAX_STORED_VALUE
 from protocol.messages import ENCLAVE_PARTY, Hash, PartyId, WalletInfo
-from threshold import ThresholdError
+from threshold import ThresholdError, derive_public_key
 
 from .storage import Storage, StorageConflictError
 
 if TYPE_CHECKING:
     from threshold import KeyShare, SealingKey
+
+    from .authorization.permits import Permit
 
 _REMEMBERED: Final = 100_000  # wallets whose newest epoch is kept in memory
 
@@ -49,6 +55,56 @@ class StoredShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sealed: Annotated[bytes, Meta(min_length=1, max_length=16384)]
 
 
+class OpenedWallet:
+    """A stored share whose seal has verified.
+
+    :ivar wallet: the public facts, as sealed.
+    :ivar confirmation: see :class:`ShareHeader`.
+    """
+
+    __slots__ = ("_environment", "_share", "confirmation", "wallet")
+
+    def __init__(self, environment: str, share: KeyShare, header: ShareHeader) -> None:
+        self._environment = environment
+        self._share = share
+        self.wallet = header.wallet
+        self.confirmation = header.confirmation
+
+    def require_epoch(self, epoch: int) -> None:
+        """Refuse any other epoch than the stored one.
+
+        :raises CosignerError: ``epoch_stale`` (storage serves an older epoch than it must have), ``epoch_superseded`` (the client does
+            not know the newest epoch).
+        """
+        if self.wallet.epoch < epoch:
+            raise _stale()
+        if self.wallet.epoch > epoch:
+            raise CosignerError(
+                "epoch_superseded",
+                f"The wallet's shares are at epoch {self.wallet.epoch}; the share of epoch {epoch} is no longer valid.",
+                culprit=Culprit.CLIENT,
+            )
+
+    def public_key(self, path: list[int]) -> bytes:
+        """The key that signs at a path: the group public key, or the one derived from it.
+
+        :raises ThresholdError: ``invalid_path``, ``wrong_suite``.
+        """
+        if not path:
+            return self.wallet.public_key
+        if self.wallet.suite == ECDSA_SUITE:
+            return derive_public_key(self.wallet.public_key, self._share.chain_code, path)
+        return self._share.derive(path).group_public_key
+
+    def release(self, permit: Permit) -> KeyShare:
+        """The share.
+
+        :raises PermitError: the permit is spent, or for another wallet.
+        """
+        permit.spend(environment=self._environment, wallet_id=self.wallet.wallet_id)
+        return self._share
+
+
 class Vault:
     """Seals, stores, fetches and opens the enclave's shares of one environment."""
 
@@ -59,11 +115,13 @@ class Vault:
         self._storage = storage
         self._newest: OrderedDict[str, int] = OrderedDict()
 
-    async def create(self, share: KeyShare, wallet: WalletInfo, confirmation: bytes) -> None:
+    async def create(self, permit: Permit, share: KeyShare, wallet: WalletInfo, confirmation: bytes) -> None:
         """Seal and store the first epoch of a wallet; when this returns, the host has acknowledged a durable write.
 
         :raises CosignerError: ``wallet_exists``, ``storage_unavailable``.
+        :raises PermitError: the permit is spent, or for another wallet.
         """
+        permit.spend(environment=self._environment, wallet_id=wallet.wallet_id)
         header = ShareHeader(
             version=1,
             environment=self._environment,
@@ -82,32 +140,11 @@ class Vault:
             ) from None
         self._remember(wallet.wallet_id, wallet.epoch)
 
-    async def header(self, wallet_id: str) -> ShareHeader:
-        """The public half of a stored share; the seal is verified first.
+    async def open(self, wallet_id: str) -> OpenedWallet:
+        """Fetch a wallet's record and verify its seal.
 
-        :raises CosignerError: as :meth:`load`.
+        :raises CosignerError: ``wallet_unknown``, ``sealed_record_rejected``, ``epoch_stale``, ``storage_unavailable``.
         """
-        return (await self._open(wallet_id))[1]
-
-    async def load(self, wallet_id: str, epoch: int) -> tuple[KeyShare, WalletInfo]:
-        """Fetch and open the share of a wallet at exactly ``epoch``.
-
-        :raises CosignerError: ``wallet_unknown``, ``sealed_record_rejected``, ``epoch_stale`` (storage serves an older epoch than
-            it must have), ``epoch_superseded`` (the client does not know the newest epoch), ``storage_unavailable``.
-        """
-        share, header = await self._open(wallet_id)
-        wallet = header.wallet
-        if wallet.epoch < epoch:
-            raise _stale()
-        if wallet.epoch > epoch:
-            raise CosignerError(
-                "epoch_superseded",
-                f"The wallet's shares are at epoch {wallet.epoch}; the share of epoch {epoch} is no longer valid.",
-                culprit=Culprit.CLIENT,
-            )
-        return share, wallet
-
-    async def _open(self, wallet_id: str) -> tuple[KeyShare, ShareHeader]:
         found = await self._storage.get(self._key(wallet_id))
         if found is None:
             if wallet_id in self._newest:
@@ -133,7 +170,7 @@ class Vault:
         if wallet.epoch < self._newest.get(wallet_id, 0):
             raise _stale()
         self._remember(wallet_id, wallet.epoch)
-        return share, header
+        return OpenedWallet(self._environment, share, header)
 
     def _key(self, wallet_id: str) -> str:
         """The first share set of a wallet carries the wallet's own id."""

@@ -18,7 +18,6 @@ from protocol.messages import (
     BeginDkg,
     DkgBegun,
     FinishDkg,
-    GetWallet,
     WalletInfo,
     WalletReply,
 )
@@ -28,14 +27,20 @@ from .sessions import Ceremony
 from .work import compute
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .actors import Actor
+    from .authorization.permits import Permit
     from .sessions import Session
-    from .vault import Vault
+    from .vault import OpenedWallet, Vault
 
 _PARTY_SET = (2, 2)  # threshold, parties
 
 
-async def begin_dkg(session: Session, request: BeginDkg) -> DkgBegun:
+async def begin_dkg(permit: Permit, owner: Actor, session: Session, request: BeginDkg) -> DkgBegun:
     """Take the client's first message; answer with the enclave's first and second.
+
+    The permit stays with the ceremony, and lets its share into the vault when it is finished.
 
     :raises CosignerError: ``chain_unsupported``, ``network_unsupported``, ``party_set_unsupported``.
     :raises ThresholdError: the client's message is not valid.
@@ -57,17 +62,25 @@ async def begin_dkg(session: Session, request: BeginDkg) -> DkgBegun:
         dkg_start, request.suite, ENCLAVE_PARTY, request.threshold, request.parties, context
     )
     round2, messages2 = await compute(round1.advance, {CLIENT_PARTY: request.message1})
-    session.put_ceremony(request.wallet_id, Ceremony(request, round2))
+    session.put_ceremony(request.wallet_id, Ceremony(request, round2, permit, owner))
     return DkgBegun(message1=message1, message2=messages2[CLIENT_PARTY])
 
 
-async def finish_dkg(session: Session, vault: Vault, request: FinishDkg) -> WalletReply:
+async def finish_dkg(
+    session: Session,
+    vault: Vault,
+    request: FinishDkg,
+    actor: Actor,
+    claim: Callable[[Actor], Awaitable[object]],
+) -> WalletReply:
     """Take the client's second message and transcript hash; store the enclave's share.
 
+    :param actor: who asks; must be who began.
+    :param claim: makes the wallet its owner's; called when the share exists and before anybody could load it.
     :raises CosignerError: ``ceremony_unknown``, ``wallet_exists``, ``storage_unavailable``.
     :raises ThresholdError: the client's message or its transcript hash is not right.
     """
-    ceremony = session.take_ceremony(request.wallet_id)
+    ceremony = session.take_ceremony(request.wallet_id, actor)
     begun = ceremony.request
     round3, confirmation = await compute(ceremony.state.advance, {CLIENT_PARTY: request.message2})
     share = await compute(round3.confirm, {CLIENT_PARTY: request.confirmation})
@@ -82,14 +95,11 @@ async def finish_dkg(session: Session, vault: Vault, request: FinishDkg) -> Wall
         parties=share.max_signers,
         public_key=share.group_public_key,
     )
-    await vault.create(share, wallet, confirmation)
+    await claim(ceremony.owner)
+    await vault.create(ceremony.permit, share, wallet, confirmation)
     return WalletReply(wallet, confirmation)
 
 
-async def get_wallet(vault: Vault, request: GetWallet) -> WalletReply:
-    """The public facts of a wallet.
-
-    :raises CosignerError: as :meth:`enclave.vault.Vault.header`.
-    """
-    header = await vault.header(request.wallet_id)
-    return WalletReply(header.wallet, header.confirmation)
+def wallet_reply(opened: OpenedWallet) -> WalletReply:
+    """The public facts of a wallet."""
+    return WalletReply(opened.wallet, opened.confirmation)

@@ -107,7 +107,7 @@ class UncheckedEvidence(Message, frozen=True, tag="unchecked"):
 class TokenEvidence(Message, frozen=True, tag="token"):
     """A token or an offline signature, which is not kept here: SHA-256 of its bytes. Never of anything that can be guessed."""
 
-    what: Literal["jwt", "recovery_key", "release_gate"]
+    what: Literal["jwt", "account_key", "recovery_key", "release_gate"]
     hash: Hash
 
 

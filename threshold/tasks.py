@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from . import payload as payloads
 from .errors import PayloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _CHAINS: Final = {
     "solana_message": "solana",
@@ -32,13 +35,15 @@ class SigningTask:
     :ivar digests: for each signature exactly the bytes it covers: the message for Ed25519, a 32-byte digest for secp256k1 suites.
     :ivar tweaks: for each signature the Taproot tweak (see :func:`threshold.frost_respond`), or ``None`` for other suites.
     :ivar inputs: for each signature the index of the PSBT input it belongs to; empty for other payloads.
-    :ivar summary: what will happen if this is signed, for people and for policy; integers fit 64 bits.
+    :ivar summary: what will happen if this is signed, for people; integers fit 64 bits.
+    :ivar details: all that the payload's parser reported (:mod:`threshold.payload`), for policy.
     """
 
     digests: list[bytes]
     tweaks: list[bytes | None] | None
     inputs: list[int]
     summary: dict[str, object]
+    details: Mapping[str, object]
 
 
 def signing_task(
@@ -91,7 +96,9 @@ def solana_task(message: bytes, public_key: bytes) -> SigningTask:
             f"The message needs signatures of {', '.join(details['required_signers'])}, but none of this wallet, {address}.",
         )
     summary: dict[str, object] = {name: value for name, value in details.items() if name != "signed_bytes"}
-    return SigningTask(digests=[details["signed_bytes"]], tweaks=None, inputs=[], summary=summary)
+    return SigningTask(
+        digests=[details["signed_bytes"]], tweaks=None, inputs=[], summary=summary, details=details
+    )
 
 
 def psbt_task(psbt: bytes, public_key: bytes, network: str) -> SigningTask:
@@ -115,6 +122,7 @@ def psbt_task(psbt: bytes, public_key: bytes, network: str) -> SigningTask:
         tweaks=[entry["tweak"] for entry in ours],
         inputs=[entry["index"] for entry in ours],
         summary=summary,
+        details=details,
     )
 
 
@@ -139,7 +147,7 @@ def evm_transaction_task(unsigned: bytes, public_key: bytes) -> SigningTask:
     summary["authorizations"] = [
         {**entry, "chain_id": str(entry["chain_id"])} for entry in details["authorizations"]
     ]
-    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary)
+    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary, details=details)
 
 
 def evm_message_task(message: bytes, public_key: bytes, validator: bytes | None = None) -> SigningTask:
@@ -154,7 +162,7 @@ def evm_message_task(message: bytes, public_key: bytes, validator: bytes | None 
         "text": details["text"],
         "validator": details["validator"],
     }
-    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary)
+    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary, details=details)
 
 
 def evm_typed_data_task(typed_data: bytes, public_key: bytes) -> SigningTask:
@@ -174,7 +182,7 @@ def evm_typed_data_task(typed_data: bytes, public_key: bytes) -> SigningTask:
         "domain_separator": details["domain_separator"],
         "message_hash": details["message_hash"],
     }
-    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary)
+    return SigningTask(digests=[details["digest"]], tweaks=None, inputs=[], summary=summary, details=details)
 
 
 def _decimal(value: object) -> object:

@@ -15,9 +15,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from enclave import log
 from enclave.tls import TlsError, client_context
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from protocol.envelope.messages import HostName, Port
 
 from .jwks import MAX_SET, IssuerKeys, parse_set
 
@@ -62,6 +65,7 @@ class KeyFetcher:
     async def current(self, now_ms: int, *, kid: str | None = None) -> IssuerKeys:
         """The issuer's keys, fetched anew where they are old, or do not know ``kid``; but never twice in :data:`RETRY_MS`.
 
+        :param now_ms: by a clock that does not go back (:class:`.clock.Clock`).
         :raises CosignerError: ``issuer_unavailable``: none arrived, and the last ones are beyond the grace.
         """
         if self._wants_fetch(now_ms, kid):
@@ -70,7 +74,7 @@ class KeyFetcher:
                     await self._refresh(now_ms)
         # From the last success on: as long as sets are fresh anyway, and then the grace.
         good_ms = FRESH_MS + self.issuer.grace_s * 1000
-        if self._keys is None or not 0 <= now_ms - self._fetched_ms <= good_ms:
+        if self._keys is None or now_ms - self._fetched_ms > good_ms:
             raise CosignerError(
                 "issuer_unavailable",
                 f"The keys of {self.issuer.issuer} cannot be fetched.",
@@ -80,23 +84,24 @@ class KeyFetcher:
         return self._keys
 
     def _wants_fetch(self, now_ms: int, kid: str | None) -> bool:
-        if self._tried_ms is not None and 0 <= now_ms - self._tried_ms < RETRY_MS:
+        if self._tried_ms is not None and now_ms - self._tried_ms < RETRY_MS:
             return False
-        if self._keys is None or not 0 <= now_ms - self._fetched_ms < FRESH_MS:
+        if self._keys is None or now_ms - self._fetched_ms >= FRESH_MS:
             return True
         return kid is not None and self._keys.find(kid) is None
 
     async def _refresh(self, now_ms: int) -> None:
         """Fetch, and keep the old keys when that fails."""
-        self._tried_ms = now_ms
         try:
             raw = await asyncio.to_thread(self._fetch)
             found = parse_set(raw, self.issuer.algorithms, every=False)
         except (OSError, http.client.HTTPException, ValueError) as error:
             log.event("issuer_keys_not_fetched", kind=type(error).__name__)
-            return
-        self._keys = IssuerKeys(self.issuer, found)
-        self._fetched_ms = now_ms
+        else:
+            self._keys = IssuerKeys(self.issuer, found)
+            self._fetched_ms = now_ms
+        finally:
+            self._tried_ms = now_ms  # not before: who comes while it runs waits for it
 
     def _fetch(self) -> bytes:
         """One GET on a connection of its own. Redirects are not followed: they would lead to hosts that nobody vouches for.
@@ -106,7 +111,7 @@ class KeyFetcher:
         :raises ValueError: not the answer that was asked for, or too long.
         """
         tunnel = self._dial(self._host, self._port)
-        connection = http.client.HTTPConnection(self._host, self._port)
+        connection = http.client.HTTPSConnection(self._host, self._port, context=self._context)
         # A socket's timeout is for each read. Who sends a byte a second is ended by this; the copy, because TLS takes the socket over.
         handle = tunnel.dup()
         deadline = threading.Timer(self._timeout_s, _break, [handle])
@@ -138,15 +143,13 @@ def _break(tunnel: socket.socket) -> None:
 
 
 def _split(url: str) -> tuple[str, int, str]:
-    """(host, port, request target) of an https URL that has nothing else."""
+    """(host, port, request target) of an https URL that has nothing else.
+
+    :raises ValueError: it is none, or its host or port is none that tunnels lead to.
+    """
     parts = urlsplit(url)
-    if (
-        parts.scheme != "https"
-        or not parts.hostname
-        or parts.username is not None
-        or "@" in parts.netloc
-        or parts.fragment
-    ):
+    if parts.scheme != "https" or "@" in parts.netloc or parts.fragment:
         raise ValueError("not a plain https URL")
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return parts.hostname, parts.port or _HTTPS, target
+    host = msgspec.convert(parts.hostname, HostName)
+    port = msgspec.convert(_HTTPS if parts.port is None else parts.port, Port)
+    return host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

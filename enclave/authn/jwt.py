@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from attestation import strict_json
@@ -112,11 +112,23 @@ def parse(token: str) -> ParsedToken:
 
 
 def _verify_signature(token: str, key: VerificationKey) -> None:
-    registry = jws.JWSRegistry(algorithms=[key.algorithm], strict_check_header=False)
     try:
-        jws.deserialize_compact(token, _jwk(key), registry=registry)
+        jws.deserialize_compact(token, _jwk(key), registry=_OnlyAlgorithm(key.algorithm))
     except (JoseError, ValueError) as error:
         raise jwt_invalid(f"The JWT's signature does not hold ({type(error).__name__}).") from None
+
+
+class _OnlyAlgorithm(jws.JWSRegistry):
+    """``joserfc`` with one algorithm, and no warning that EdDSA is called Ed25519 now (RFC 9864)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(algorithms=[name], strict_check_header=False)
+        self._name = name
+
+    def get_alg(self, name: str) -> jws.JWSAlgModel:
+        if name != self._name:
+            raise UnsupportedAlgorithmError
+        return self.algorithms[name]
 
 
 def _jwk(key: VerificationKey) -> RSAKey | ECKey | OKPKey:

@@ -22,15 +22,11 @@ from cosigner.client import AsyncClient
 from cosigner.config import ClientConfig
 from cosigner.store import ShareStore
 from cosigner.transport import Transport
-from enclave.boot import Boot
+from enclave.app import assemble
 from enclave.credentials import Credentials
-from enclave.environments import Environments
-from enclave.identity import Identity
 from enclave.key_policy import Measurement, Verdict
-from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
+from enclave.manifest import MANIFEST_PCR, KmsEndpoint, Manifest, expected_pcr
 from enclave.server import Server
-from enclave.sessions import Sessions
-from enclave.storage import StorageConflictError
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from protocol.envelope.messages import (
@@ -52,6 +48,8 @@ from protocol.envelope.messages import (
 )
 from simulator.nsm import FakeNsm
 from simulator.pki import NitroPki
+from tests.support import world as other
+from tests.support.manifests import environment
 from threshold import SealingKey
 
 ENVIRONMENT = "sandbox"
@@ -59,7 +57,9 @@ KEY_ARN = "arn:aws:kms:sim-region-1:111122223333:key/1234abcd-12ab-34cd-56ef-123
 MEASUREMENTS = {0: b"\x01" * 48, 1: b"\x02" * 48, 2: b"\x03" * 48}
 MANIFEST = Manifest(
     version=1,
-    environments=[Environment(id=ENVIRONMENT, kms_key_arn=KEY_ARN, key_policy="pinned")],
+    environments=[
+        environment(ENVIRONMENT, kms_key_arn=KEY_ARN),
+    ],
     kms=KmsEndpoint(region="sim-region-1", host="kms.test", port=443, ca_pem=""),
 ).encode()
 
@@ -68,29 +68,25 @@ Rule = Callable[[httpx.Request, Forward], Awaitable[httpx.Response]]
 T = TypeVar("T")
 
 
-class MemoryStorage:
-    """The host's storage, honest, with a hook that runs after a write.
+class MemoryStorage(other.MemoryStorage):
+    """The host's storage, honest, with a hook that runs after a write of a wallet's share.
 
-    :ivar records: of wallets; the environment's wrapped data key is kept beside them, out of the tests' way.
+    :ivar records: of wallets; what else the enclave keeps (data key, users, owners) is beside them, out of the tests' way.
     """
 
     def __init__(self) -> None:
-        self.records: dict[str, Found] = {}
-        self._data_keys: dict[str, Found] = {}
-        self.after_put: Callable[[str], None] = lambda _: None
+        super().__init__()
+        self.rest = other.MemoryStorage()
 
     async def get(self, key: str) -> Found | None:
-        return (self._data_keys if key.endswith("/data-key") else self.records).get(key)
+        return await (super() if _is_share(key) else self.rest).get(key)
 
     async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
-        if key.endswith("/data-key"):
-            self._data_keys[key] = Found(epoch=epoch, value=value)
-            return
-        current = self.records[key].epoch if key in self.records else 0
-        if current != expected:
-            raise StorageConflictError(current)
-        self.records[key] = Found(epoch=epoch, value=value)
-        self.after_put(key)
+        await (super() if _is_share(key) else self.rest).put(key, value, expected=expected, epoch=epoch)
+
+
+def _is_share(key: str) -> bool:
+    return key.split("/")[2] == "wallets"
 
 
 @dataclass
@@ -169,14 +165,9 @@ class World:
         async def connect(_: Manifest) -> OneDataKey:
             return OneDataKey(self._data_key)
 
-        environments = Environments(nsm, self.storage, connect)
-        self._server = Server(
-            boot=Boot(nsm, environments),
-            identity=Identity(nsm, environments.key_policy),
-            sessions=Sessions(),
-            credentials=Credentials(),
-            environments=environments,
-        )
+        self._server = assemble(
+            nsm, self.storage, credentials=Credentials(), connect=connect, dial=other.nowhere
+        ).server
         credentials = AwsCredentials(access_key_id="A", secret_access_key="S", session_token="")
         assert await self.ask(Provision(MANIFEST, credentials)) == Done()
         return self._server

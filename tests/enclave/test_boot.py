@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from enclave import manifest
 from enclave.boot import LEGAL, Boot, Phase
@@ -25,6 +27,7 @@ from protocol.envelope.messages import (
     UpdateCredentials,
 )
 from simulator.nsm import FakeNsm
+from tests.support.manifests import environment, issuer, layer, spki
 from tests.support.world import CREDENTIALS, MANIFEST, MEASUREMENTS, PKI, EnclaveInProcess, Host, run
 
 SAMPLES = {
@@ -239,12 +242,24 @@ def other_manifest(**changes: object) -> bytes:
 
 
 def with_environment(**changes: object) -> bytes:
-    fields = {
-        "id": "sandbox",
-        "kms_key_arn": MANIFEST.environments[0].kms_key_arn,
-        "key_policy": "pinned",
-    } | changes
-    return other_manifest(environments=[manifest.Environment(**fields)])
+    return other_manifest(environments=[environment("sandbox", **changes)])
+
+
+def example_environment(arn: str) -> manifest.Environment:
+    """An environment without users."""
+    return manifest.Environment(
+        id="sandbox",
+        kms_key_arn=arn,
+        key_policy="pinned",
+        issuers=[],
+        relying_party=None,
+        administrators=[],
+        quorum=0,
+        session_lifetime_s=86400,
+        step_up={"sign": ["signing_key"]},
+        policy="",
+        recovery=manifest.RecoveryRules(time_lock_s=86400, gate=None),
+    )
 
 
 def test_the_example_of_the_specification_is_what_the_code_makes():
@@ -253,12 +268,19 @@ def test_the_example_of_the_specification_is_what_the_code_makes():
     arn = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     example = manifest.Manifest(
         version=1,
-        environments=[manifest.Environment(id="sandbox", kms_key_arn=arn, key_policy="pinned")],
+        environments=[example_environment(arn)],
         kms=manifest.KmsEndpoint(region="us-east-1", host="kms.us-east-1.amazonaws.com", port=443, ca_pem=""),
     ).encode()
     assert example == bytes.fromhex(found["manifest"])
     inner = hashlib.sha384(example).digest()
     assert hashlib.sha384(bytes(48) + inner).digest() == bytes.fromhex(found["pcr16"])
+
+
+ADA = manifest.Administrator(name="ada", algorithm="ed25519", public_key=spki(Ed25519PrivateKey.generate()))
+
+
+def renamed(administrator: manifest.Administrator) -> manifest.Administrator:
+    return msgspec.structs.replace(administrator, name="bea")
 
 
 BAD_MANIFESTS = {
@@ -273,6 +295,41 @@ BAD_MANIFESTS = {
     "slash in a name": with_environment(id="sand/box"),
     "no word on the key policy": with_environment(key_policy=""),
     "unknown word on the key policy": with_environment(key_policy="any"),
+    "an issuer twice": with_environment(issuers=[issuer(), issuer()]),
+    "an issuer with neither keys nor URL": with_environment(issuers=[issuer(jwks="")]),
+    "an issuer with keys and URL": with_environment(issuers=[issuer(url="https://login.example/jwks")]),
+    "an issuer over http": with_environment(issuers=[issuer(jwks="", url="http://login.example/jwks")]),
+    "keys of an issuer that are none": with_environment(issuers=[issuer(jwks="{}")]),
+    "keys of an issuer for no allowed algorithm": with_environment(issuers=[issuer(algorithms=["RS256"])]),
+    "a scope that must and must not be": with_environment(issuers=[issuer(forbidden_scopes=["user:basic"])]),
+    "a grace of more than a week": with_environment(issuers=[issuer(grace_s=7 * 86400 + 1)]),
+    "an administrator twice": with_environment(administrators=[ADA, ADA]),
+    "one key of two administrators": with_environment(administrators=[ADA, renamed(ADA)]),
+    "an administrator whose key is none": with_environment(
+        administrators=[manifest.Administrator(name="ada", algorithm="ed25519", public_key=bytes(44))],
+        quorum=1,
+    ),
+    "an administrator whose key is of another algorithm": with_environment(
+        administrators=[manifest.Administrator(name="ada", algorithm="p256", public_key=ADA.public_key)],
+        quorum=1,
+    ),
+    "a quorum that nobody reaches": with_environment(administrators=[ADA], quorum=2),
+    "administrators and a quorum of none": with_environment(administrators=[ADA], quorum=0),
+    "a quorum without administrators": with_environment(administrators=[], quorum=1),
+    "step-up for what is no action": with_environment(step_up={"wallet_get": ["totp"]}),
+    "step-up by what is no factor": with_environment(step_up={"sign": ["session_key"]}),
+    "step-up by nothing": with_environment(step_up={"sign": []}),
+    "step-up by passkeys without a relying party": with_environment(
+        step_up={"sign": ["passkey"]}, relying_party=None
+    ),
+    "a policy that is none": with_environment(policy="{}"),
+    "a policy of another layer": with_environment(policy=layer(name="account")),
+    "a release gate whose key is none": with_environment(
+        recovery=manifest.RecoveryRules(
+            time_lock_s=0,
+            gate=manifest.Administrator(name="kyc", algorithm="ed25519", public_key=bytes(44)),
+        )
+    ),
     "newline at the end of a name": with_environment(id="sandbox\n"),
     "too large": b"\x81" * (64 * 1024 + 1),
 }

@@ -50,7 +50,7 @@ def behave(simulator):
 def manifest_for(simulator, key_arn: str) -> Manifest:
     return Manifest(
         version=1,
-        environments=[Environment(id="sandbox", kms_key_arn=key_arn, key_policy="editable")],
+        environments=[environment("sandbox", kms_key_arn=key_arn, key_policy="editable")],
         kms=KmsEndpoint(region="us-east-1", host=NAME, port=443, ca_pem=simulator.ca_pem.decode()),
     )
 
@@ -70,7 +70,7 @@ class World:
 
     def pin(self) -> None:
         """The manifest wants a policy that nobody may change."""
-        pinned = Environment(id="sandbox", kms_key_arn=self.key_arn, key_policy="pinned")
+        pinned = environment("sandbox", kms_key_arn=self.key_arn, key_policy="pinned")
         self.manifest = Manifest(version=1, environments=[pinned], kms=self.manifest.kms)
 
     def operator(self):
@@ -336,7 +336,7 @@ def test_the_ciphertext_of_another_environment_does_not_decrypt(world):
     async def scenario():
         await world.provision(world.boot())
         record = world.storage.records["environments/sandbox/data-key"]
-        other = Environment(id="other", kms_key_arn=world.key_arn, key_policy="editable")
+        other = environment("other", kms_key_arn=world.key_arn, key_policy="editable")
         world.manifest = Manifest(version=1, environments=[other], kms=world.manifest.kms)
         world.allow({**MEASUREMENTS, MANIFEST_PCR: expected_pcr(world.manifest.encode())})
         forged = record[1].replace(b"gsandbox", b"eother")

@@ -10,6 +10,8 @@ from enclave.kms_errors import NEXT_STEPS, KmsError
 from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
 from protocol.envelope.errors import CosignerError, Reaction
 from simulator.nsm import FakeNsm
+from threshold import SealingKey
+from tests.support.manifests import environment
 from tests.support.world import MEASUREMENTS, PKI, MemoryKms, MemoryStorage, run
 
 NAMES = ("first", "second", "third")
@@ -19,14 +21,7 @@ def manifest(**modes: str) -> Manifest:
     """One environment for each name; ``pinned`` unless said otherwise."""
     return Manifest(
         version=1,
-        environments=[
-            Environment(
-                id=name,
-                kms_key_arn=f"arn:aws:kms:us-east-1:111122223333:key/{name}",
-                key_policy=modes.get(name, "pinned"),  # type: ignore[arg-type]
-            )
-            for name in NAMES
-        ],
+        environments=[environment(name, key_policy=modes.get(name, "pinned")) for name in NAMES],
         kms=KmsEndpoint(region="us-east-1", host="kms.us-east-1.amazonaws.com", port=443, ca_pem=""),
     )
 
@@ -66,27 +61,32 @@ def denied(reaction: str = "abort") -> KmsError:
     return KmsError("kms_denied", "kms", reaction, "arn:aws:iam::111122223333:role/secret")  # type: ignore[arg-type]
 
 
+def vault(serving: Environment, _: SealingKey) -> object:
+    """What serves an environment; here its name will do."""
+    return serving.id
+
+
 class Rig:
     def __init__(self, kms: Kms | None = None, storage: MemoryStorage | None = None) -> None:
         self.kms, self.storage = kms or Kms(), storage or MemoryStorage()
         self.connections = 0
         self.nsm = FakeNsm(PKI, measurements=MEASUREMENTS)
         self.nsm.lock_pcrs(32)
-        self.environments = Environments(self.nsm, self.storage, self._connect)
+        self.environments = Environments(self.nsm, self.storage, self._connect, vault)
 
     async def _connect(self, _: Manifest) -> Kms:
         self.connections += 1
         return self.kms
 
 
-def served(environments: Environments) -> list[str]:
+def served(environments: Environments[object]) -> list[str]:
     """The names that have a vault; the others must be said to have none yet."""
     missing = [name for name in NAMES if name not in environments._in_service]
     for name in missing:
         with pytest.raises(CosignerError) as refused:
-            environments.vault(name)
+            environments.in_service(name)
         assert (refused.value.code, refused.value.reaction) == ("environment_unavailable", Reaction.RETRY)
-    return [name for name in NAMES if name not in missing and environments.vault(name)]
+    return [name for name in NAMES if name not in missing and environments.in_service(name)]
 
 
 def test_every_key_is_judged_before_its_data_key_is_asked_for_at_every_boot():
@@ -116,7 +116,9 @@ def test_the_judge_is_told_this_enclaves_own_measurements_and_the_manifests_wish
 def test_an_image_measurement_that_is_not_locked_is_not_believed():
     async def scenario():
         rig = Rig()
-        rig.environments = Environments(FakeNsm(PKI, measurements=MEASUREMENTS), rig.storage, rig._connect)
+        rig.environments = Environments(
+            FakeNsm(PKI, measurements=MEASUREMENTS), rig.storage, rig._connect, vault
+        )
         rig.environments._nsm.describe_pcr = lambda index: (False, MEASUREMENTS[0])
         with pytest.raises(KmsError) as refused:
             await rig.environments.open(manifest())
@@ -140,11 +142,11 @@ def test_a_refused_key_keeps_nobody_else_from_being_served():
 
         rig.kms.journal.clear()
         del rig.kms.verdicts["second"]
-        kept = rig.environments.vault("first")
+        kept = rig.environments.in_service("first")
         await rig.environments.open(manifest())
         assert served(rig.environments) == list(NAMES)
         assert rig.environments.reason == ""
-        assert rig.environments.vault("first") is kept
+        assert rig.environments.in_service("first") is kept
         assert rig.kms.journal == [("judge", "second"), ("generate", "second")]
         assert rig.connections == 1
 
@@ -156,7 +158,7 @@ def test_an_unknown_environment_is_told_from_one_without_a_key():
         rig = Rig()
         await rig.environments.open(manifest())
         with pytest.raises(CosignerError) as refused:
-            rig.environments.vault("fourth")
+            rig.environments.in_service("fourth")
         assert refused.value.code == "environment_unknown"
 
     run(scenario)

@@ -12,6 +12,9 @@ from simulator.nsm import FakeNsm
 from tests.support.world import MEASUREMENTS, PKI, run
 
 
+RECEIPT_KEY = bytes(range(32))
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -27,7 +30,7 @@ def clock():
 
 @pytest.fixture
 def identity(clock):
-    return Identity(FakeNsm(PKI, measurements=MEASUREMENTS), lambda: "editable", clock)
+    return Identity(FakeNsm(PKI, measurements=MEASUREMENTS), lambda: "editable", RECEIPT_KEY, clock)
 
 
 async def key(identity) -> bytes:
@@ -42,7 +45,10 @@ def test_the_document_names_the_channel_key_and_the_nonce(identity):
         document = parse(attested.document)
         assert document.nonce == b"n" * 32
         assert AttestedKeys.decode(document.user_data) == AttestedKeys(
-            version=1, channel_key=channel_key_hash(attested.channel_key), key_policy="editable"
+            version=1,
+            channel_key=channel_key_hash(attested.channel_key),
+            key_policy="editable",
+            receipt_key=RECEIPT_KEY,
         )
         assert len(document.user_data) <= 512
 

@@ -163,7 +163,7 @@ PLAIN: list[Any] = [
     ),
     Manifest(
         version=1,
-        environments=[Environment(id="sandbox", kms_key_arn=KEY_ARN, key_policy="pinned")],
+        environments=[environment("sandbox", kms_key_arn=KEY_ARN)],
         kms=KmsEndpoint(region="sim-region-1", host="kms.sim-region-1.amazonaws.com", port=443, ca_pem=""),
     ),
     StoredShare(

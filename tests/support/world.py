@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,21 +17,19 @@ from attestation import TrustPolicy
 from cosigner import AsyncClient, ClientConfig, ShareStore
 from cosigner.errors import HostError
 from cosigner.transport import Traffic
-from enclave.boot import Boot
+from enclave.app import assemble
 from enclave.credentials import Credentials
-from enclave.environments import Environments
-from enclave.identity import Identity
 from enclave.key_policy import Measurement, Verdict
-from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
-from enclave.server import Server
-from enclave.sessions import Sessions
+from enclave.manifest import MANIFEST_PCR, KmsEndpoint, Manifest, expected_pcr
 from enclave.storage import StorageConflictError
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
+from protocol.envelope.limits import MAX_LOG_HEADS
 from protocol.envelope.messages import (
     Attest,
     Attested,
     AwsCredentials,
+    ChainHead,
     Fault,
     Found,
     LinkReply,
@@ -42,10 +41,13 @@ from protocol.envelope.messages import (
     Record,
     RecordReply,
     SessionOpened,
+    SignedEntry,
 )
+from protocol.envelope.segments import entry_hash
 from simulator.measure import measurements
 from simulator.nsm import FakeNsm
 from simulator.pki import NitroPki
+from tests.support.manifests import environment
 
 ENVIRONMENT = "sandbox"
 OTHER_ENVIRONMENT = "live"
@@ -55,9 +57,7 @@ MEASUREMENTS = measurements()
 MANIFEST = Manifest(
     version=1,
     environments=[
-        Environment(
-            id=name, kms_key_arn=f"arn:aws:kms:us-east-1:111122223333:key/{name}", key_policy="pinned"
-        )
+        environment(name, kms_key_arn=f"arn:aws:kms:us-east-1:111122223333:key/{name}")
         for name in (ENVIRONMENT, OTHER_ENVIRONMENT)
     ],
     kms=KmsEndpoint(region="us-east-1", host="kms.us-east-1.amazonaws.com", port=443, ca_pem=""),
@@ -80,6 +80,9 @@ class MemoryStorage:
     :ivar lies: answers to give instead of the truth.
     :ivar before_put: called before a put takes effect; may raise.
     :ivar after_put: called after it took effect; may raise (the answer is lost).
+    :ivar log: what was appended to the logs of decisions, by chain.
+    :ivar before_append: called before entries are appended; may raise.
+    :ivar after_append: called after they were; may raise (the answer is lost).
     """
 
     def __init__(self) -> None:
@@ -88,6 +91,9 @@ class MemoryStorage:
         self.lies: dict[str, Found | None] = {}
         self.before_put: Callable[[str], None] = lambda key: None
         self.after_put: Callable[[str], None] = lambda key: None
+        self.log: dict[bytes, list[SignedEntry]] = {}
+        self.before_append: Callable[[], None] = lambda: None
+        self.after_append: Callable[[], None] = lambda: None
 
     async def get(self, key: str) -> Found | None:
         await asyncio.sleep(0)
@@ -105,6 +111,26 @@ class MemoryStorage:
         self.records[key] = (epoch, value)
         self.history.append((key, epoch, value))
         self.after_put(key)
+
+    async def append_log(self, chain: bytes, first: int, entries: Sequence[SignedEntry]) -> None:
+        await asyncio.sleep(0)
+        self.before_append()
+        kept = self.log.setdefault(chain, [])
+        assert first <= len(kept)
+        kept[first:] = entries
+        self.after_append()
+
+    async def chain_heads(self, chain: bytes) -> list[ChainHead]:
+        return [
+            ChainHead(
+                chain=other,
+                sequence=len(entries) - 1,
+                hash=entry_hash(entries[-1].entry),
+                signature=entries[-1].signature,
+            )
+            for other, entries in self.log.items()
+            if other != chain
+        ][-MAX_LOG_HEADS:]
 
 
 class MemoryKms:
@@ -133,26 +159,25 @@ class EnclaveInProcess:
 
     def __init__(self, storage: MemoryStorage, kms: MemoryKms) -> None:
         self.nsm = FakeNsm(PKI, measurements=MEASUREMENTS)
-        self.sessions = Sessions()
 
         async def connect(_: Manifest) -> MemoryKms:
             return kms
 
-        self.environments = Environments(self.nsm, storage, connect)
-        self.boot = Boot(self.nsm, self.environments)
-        self.server = Server(
-            boot=self.boot,
-            identity=Identity(self.nsm, self.environments.key_policy),
-            sessions=self.sessions,
-            credentials=Credentials(),
-            environments=self.environments,
-        )
+        rooms = assemble(self.nsm, storage, credentials=Credentials(), connect=connect, dial=nowhere)
+        self.server, self.boot = rooms.server, rooms.boot
+        self.sessions, self.environments = rooms.sessions, rooms.environments
+        self.clock = rooms.clock
 
     async def ask(self, request: LinkRequest) -> LinkReply:
         raw = cbor.encode(LinkRequestFrame(id=7, body=request))
         frame = cbor.decode(raw, LinkRequestFrame, culprit=Culprit.HOST)
         reply = cbor.encode(LinkReplyFrame(id=frame.id, body=await self.server.handle(frame.body)))
         return cbor.decode(reply, LinkReplyFrame, culprit=Culprit.ENCLAVE).body
+
+
+def nowhere(host: str, port: int) -> socket.socket:
+    """The issuers' keys stand in the manifest; nobody is dialed."""
+    raise OSError(host, port)
 
 
 Tamper = Callable[[bytes], bytes]
@@ -180,11 +205,12 @@ class Host:
     on_channel_key: Tamper = untouched
     seen: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     enclave: EnclaveInProcess | None = None
+    manifest: Manifest = MANIFEST
 
     async def start_enclave(self) -> EnclaveInProcess:
         """Boot an enclave (again); the one before is gone with all its memory."""
         self.enclave = EnclaveInProcess(self.storage, self.kms)
-        await self.ask(Provision(manifest=MANIFEST.encode(), credentials=CREDENTIALS))
+        await self.ask(Provision(manifest=self.manifest.encode(), credentials=CREDENTIALS))
         return self.enclave
 
     async def ask(self, request: LinkRequest) -> LinkReply:

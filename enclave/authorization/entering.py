@@ -1,0 +1,134 @@
+"""Requests that make a session a user's: carried out by the rules of user records, logged, and only then is the session theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from enclave.accounts.registration import Asking
+from protocol.accounts import KeyLogin, Login, Recover, RecoveryPending
+from protocol.actions import MAX_ACTION_LIFETIME
+from protocol.channel import session_auth_digest
+from protocol.envelope.errors import CosignerError, Culprit
+from protocol.intents import action_of
+from protocol.receipts import TokenEvidence
+
+from .journal import Judged
+
+if TYPE_CHECKING:
+    from enclave.accounts.entry import Entered, Entry
+    from enclave.actors import Actor
+    from enclave.authn.clock import Clock
+    from enclave.counters import Counters
+    from enclave.sessions import Session, Sessions
+    from protocol.accounts import LoggedIn, SessionAuth
+    from protocol.channel import HelloBinding
+    from protocol.envelope.messages import SignedEntry
+
+    from .journal import Journal
+
+Entering = Login | KeyLogin | Recover
+_NONCE_LENGTH: Final = 16
+
+
+class Doorway:
+    """How sessions of one environment become users'."""
+
+    def __init__(
+        self, entry: Entry, *, sessions: Sessions, journal: Journal, clock: Clock, counters: Counters
+    ) -> None:
+        self._entry = entry
+        self._sessions = sessions
+        self._journal = journal
+        self._clock = clock
+        self._counters = counters
+
+    async def by_hello(self, auth: SessionAuth, binding: HelloBinding) -> tuple[Actor, int]:
+        """Whose session a hello opens, and for how many seconds their session key is good.
+
+        :raises CosignerError: ``session_key_rejected``, ``session_key_expired``, and those of storage and clock.
+        """
+        digest = session_auth_digest(
+            binding, user_id=auth.user_id, session_key=auth.session_key, issued_at=auth.issued_at
+        )
+        actor = await self._entry.authenticate(auth, digest)
+        return actor, self._seconds(actor)
+
+    async def enter(
+        self, session: Session, request: Entering
+    ) -> tuple[LoggedIn | RecoveryPending, SignedEntry]:
+        """Carry one out. A renewal, or a login of the same user, may happen in their own session.
+
+        :raises CosignerError: ``session_taken``; as :class:`enclave.accounts.entry.Entry`; ``receipt_failed``.
+        """
+        self._require_free(session, request)
+        asking = Asking(session.channel.transcript, session.challenges)
+        match request:
+            case Login():
+                entered: Entered | RecoveryPending = await self._entry.login(asking, request)
+            case KeyLogin():
+                entered = await self._entry.key_login(asking, request)
+            case Recover():
+                entered = await self._entry.recover(asking, request)
+        if isinstance(entered, RecoveryPending):
+            return entered, await self._log(session, request, None, _user_of(request))
+        actor = entered.actor
+        receipt = await self._log(session, request, actor, actor.user_id)
+        self._sessions.assign(session, actor, self._seconds(actor))
+        self._counters["logins"] += 1
+        return entered.reply, receipt
+
+    def _require_free(self, session: Session, request: Entering) -> None:
+        """A session that is a user's stays that user's."""
+        actor = session.actor
+        if actor is None:
+            return
+        own = (
+            request.previous == actor.session_key
+            if isinstance(request, Login)
+            else request.user_id == actor.user_id
+        )
+        if not own:
+            raise CosignerError(
+                "session_taken",
+                "This session is a user's; log in to a session of your own.",
+                culprit=Culprit.CLIENT,
+            )
+
+    async def _log(
+        self, session: Session, request: Entering, actor: Actor | None, user_id: str
+    ) -> SignedEntry:
+        now = self._clock.now_ms()
+        action = action_of(
+            request,
+            environment=session.environment,
+            session=session.channel.transcript,
+            user_id=user_id,
+            nonce=os.urandom(_NONCE_LENGTH),
+            expires_at=now + MAX_ACTION_LIFETIME * 1000,
+        )
+        return await self._journal.allowed(
+            Judged(actor, "", action, None, now, tokens=list(_tokens(request)))
+        )
+
+    def _seconds(self, actor: Actor) -> int:
+        return max((actor.expires_at_ms - self._clock.now_ms()) // 1000, 0)
+
+
+def _user_of(request: Entering) -> str:
+    return "" if isinstance(request, Login) else request.user_id
+
+
+def _tokens(request: Entering) -> list[TokenEvidence]:
+    """What vouched, as hashes: a JWT is a secret as long as it is good."""
+    match request:
+        case Login(jwt=jwt):
+            return [TokenEvidence(what="jwt", hash=hashlib.sha256(jwt.encode()).digest())]
+        case KeyLogin(signature=signature):
+            return [TokenEvidence(what="account_key", hash=hashlib.sha256(signature).digest())]
+        case Recover(signature=signature, gate=gate):
+            found = [TokenEvidence(what="recovery_key", hash=hashlib.sha256(signature).digest())]
+            if gate is not None:
+                found.append(TokenEvidence(what="release_gate", hash=hashlib.sha256(gate).digest()))
+            return found

@@ -1,0 +1,442 @@
+"""The gate: every request of every session passes here, and nothing behind it runs without what it hands out.
+
+The order is fixed, and it is the same for everything that changes state:
+
+1. the session is a user's, whose session key is registered and good (else only what the table lets anybody ask);
+2. the action is fresh, and its nonce new;
+3. evidence verifies, of the user's own credential and of whoever approves; factors suffice;
+4. the wallet is the user's; only now is its record opened, and what would be signed is worked out from the payload;
+5. codes are verified: looking at one uses it up;
+6. the policy decides; what it counts is stored, durably;
+7. the receipt is stored, durably.
+
+Whatever fails on the way is a denial, and leaves a receipt too. A :class:`Granted` comes out at the end, with the permit in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from enclave import faults, signing
+from enclave.accounts import credentials, session_keys
+from enclave.accounts.user import NO_EVIDENCE
+from enclave.records import RecordConflictError
+from enclave.work import compute
+from policy import Action as JudgedAction
+from policy import Deny, decide, summary_of
+from policy.rendering import headline
+from protocol import accounts as a
+from protocol import messages as m
+from protocol.envelope.errors import CosignerError, Culprit
+from threshold import PayloadError, ThresholdError
+from threshold.payload import solana_address
+
+from .evidence import Verified, require_factors, verify_first
+from .freshness import fresh_action
+from .journal import Judged
+from .permits import PermitError, grant
+from .requirements import requirement_of
+
+if TYPE_CHECKING:
+    from enclave.accounts.directory import Directory
+    from enclave.accounts.ownership import Wallets
+    from enclave.accounts.second_factors import SecondFactors
+    from enclave.accounts.user import Evidence, UserRecord
+    from enclave.actors import Actor
+    from enclave.authn.clock import Clock
+    from enclave.manifest import Environment
+    from enclave.sessions import Session
+    from enclave.signing import Signing
+    from enclave.vault import OpenedWallet, Vault
+    from policy import Summary
+    from protocol.actions import Action, Authorization, RecoveryCode, SignedApproval, TotpCode
+    from protocol.envelope.messages import Message, SignedEntry
+
+    from .approvals import Approvals
+    from .journal import Journal
+    from .permits import Permit
+    from .requirements import Requirement
+    from .rulebook import Rulebook
+    from .usage import Ledgers
+
+T = TypeVar("T")
+
+_CHAINS: Final = {"ethereum": "EVM", "solana": "SVM", "bitcoin": "BTC"}
+_MAX_REASON: Final = 1000
+_ATTEMPTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A request that may be carried out, and all that carrying it out may use.
+
+    :ivar actor: ``None``: nobody's request, of those that anybody may ask.
+    :ivar permit: for the wallet that the request is about.
+    :ivar opened: that wallet, where the request reads or signs.
+    :ivar signing: what is signed.
+    :ivar receipt: of the decision.
+    """
+
+    actor: Actor | None
+    request: Message
+    now: int
+    evidence: Evidence = NO_EVIDENCE
+    permit: Permit | None = None
+    opened: OpenedWallet | None = None
+    signing: Signing | None = None
+    receipt: SignedEntry | None = None
+
+    def need_actor(self) -> Actor:
+        """Whose request it is.
+
+        :raises PermitError: nobody's; then this must not be carried out.
+        """
+        return _needed(self.actor)
+
+    def need_permit(self) -> Permit:
+        """The permit.
+
+        :raises PermitError: there is none; then no share may be used.
+        """
+        return _needed(self.permit)
+
+    def need_signing(self) -> Signing:
+        """What is signed.
+
+        :raises PermitError: nothing is.
+        """
+        return _needed(self.signing)
+
+    def need_opened(self) -> OpenedWallet:
+        """The wallet that is read.
+
+        :raises PermitError: none is.
+        """
+        return _needed(self.opened)
+
+
+class DeniedError(CosignerError):
+    """A refusal that stands in the log.
+
+    :ivar receipt: its entry.
+    """
+
+    def __init__(self, error: CosignerError, receipt: SignedEntry | None) -> None:
+        super().__init__(error.code, error.message, culprit=error.culprit, reaction=error.reaction)
+        self.receipt = receipt
+
+
+@dataclass(slots=True)
+class _Case:
+    """One action on its way through the gate.
+
+    :ivar judged: what a receipt says of it, should it be denied now.
+    """
+
+    session: Session
+    actor: Actor
+    request: Message
+    requirement: Requirement
+    action: Action
+    authorization: Authorization | None
+    now: int
+    judged: Judged
+    evidence: Verified
+    opened: OpenedWallet | None = None
+    signing: Signing | None = None
+
+    @property
+    def approvals(self) -> list[SignedApproval]:
+        return [] if self.authorization is None else self.authorization.approvals
+
+    @property
+    def second(self) -> TotpCode | RecoveryCode | None:
+        return None if self.authorization is None else self.authorization.second
+
+
+class Gate:
+    """Judges the requests of one environment's sessions."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        vault: Vault,
+        directory: Directory,
+        wallets: Wallets,
+        rulebook: Rulebook,
+        ledgers: Ledgers,
+        approvals: Approvals,
+        second_factors: SecondFactors,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self._environment = environment
+        self._vault = vault
+        self._directory = directory
+        self._wallets = wallets
+        self._rulebook = rulebook
+        self._ledgers = ledgers
+        self._approvals = approvals
+        self._second_factors = second_factors
+        self._journal = journal
+        self._clock = clock
+
+    async def admit(self, session: Session, call: m.Call) -> Granted:
+        """Judge one request.
+
+        :raises DeniedError: refused, and in the log.
+        :raises CosignerError: ``login_required``, ``session_key_rejected``, ``session_key_expired``, ``receipt_failed``,
+            ``clock_disagrees``, ``storage_unavailable`` and the like: refused without an entry.
+        """
+        request = call.request
+        requirement = requirement_of(request)
+        now = self._clock.now_ms()
+        actor = session.actor
+        if actor is None:
+            if requirement.who != "anybody":
+                raise CosignerError(
+                    "login_required", "This session is nobody's; log in first.", culprit=Culprit.CLIENT
+                )
+            return Granted(None, request, now)
+        record, login = await self.require_user(actor)
+        if not requirement.action:
+            return await self._admit_reading(actor, request, now)
+        action = fresh_action(session, actor, call, now)
+        case = _Case(
+            session=session,
+            actor=actor,
+            request=request,
+            requirement=requirement,
+            action=action,
+            authorization=call.authorization,
+            now=now,
+            judged=Judged(actor, login, action, call.authorization, now),
+            evidence=Verified(actor.factors),
+        )
+        try:
+            return await self._judge(case, record)
+        except (CosignerError, ThresholdError, PayloadError) as error:
+            refused = as_error(error)
+            raise DeniedError(refused, await self._journal.denied(case.judged, refused.code)) from None
+
+    async def require_user(self, actor: Actor) -> tuple[UserRecord, str]:
+        """The user's record, while their session key stands in it, and which login registered that.
+
+        :raises CosignerError: ``session_key_rejected``, ``session_key_expired``.
+        """
+        record = await self._directory.require(actor.user_id)
+        key = session_keys.find(
+            record,
+            actor.session_key,
+            longest_ms=self._environment.session_lifetime_s * 1000,
+            now_ms=self._clock.now_ms(),
+        )
+        return record, key.login
+
+    async def _admit_reading(self, actor: Actor, request: Message, now: int) -> Granted:
+        """What changes nothing needs no action; what concerns a wallet, its owner."""
+        match request:
+            case m.GetWallet(wallet_id=wallet_id):
+                await self._require_known(actor, wallet_id)
+                return Granted(actor, request, now, opened=await self._vault.open(wallet_id))
+            case a.GetPolicy(layer=layer, subject=subject):
+                await self._require_sight(actor, layer, subject)
+        return Granted(actor, request, now)
+
+    async def _require_known(self, actor: Actor, wallet_id: str) -> None:
+        """A wallet that is somebody else's is unknown to whoever asks for it, like one that never was.
+
+        :raises CosignerError: ``wallet_unknown``.
+        """
+        try:
+            await self._wallets.require_owner(actor, wallet_id)
+        except CosignerError as error:
+            if error.code == "not_owner":
+                raise CosignerError(
+                    "wallet_unknown",
+                    "The user has no such wallet in this environment.",
+                    culprit=Culprit.CLIENT,
+                ) from None
+            raise
+
+    async def _judge(self, case: _Case, record: UserRecord) -> Granted:
+        await self._verify(case, record)
+        await self._require_owner(case)
+        if isinstance(case.request, m.Sign | m.SignEcdsa):
+            await self._examine(case, case.request)
+        await self._spend(case)
+        async with self._approvals.unspent(case.approvals, case.now):
+            if case.requirement.rules is not None:
+                await self._decide(case, case.requirement.rules)
+        receipt = await self._journal.allowed(case.judged)
+        return Granted(
+            actor=case.actor,
+            request=case.request,
+            now=case.now,
+            evidence=case.evidence.facts(),
+            permit=self._permit(case.request),
+            opened=case.opened,
+            signing=case.signing,
+            receipt=receipt,
+        )
+
+    def _permit(self, request: Message) -> Permit | None:
+        """For the requests that use a share."""
+        if isinstance(request, m.Sign | m.SignEcdsa | m.BeginDkg):
+            return grant(
+                environment=self._environment.id, operation=request.kind, wallet_id=request.wallet_id
+            )
+        return None
+
+    async def _verify(self, case: _Case, record: UserRecord) -> None:
+        """Evidence and approvals verify, and suffice, but for the code of a second factor."""
+        step_up = self._environment.step_up.get(case.request.kind, [])
+        case.evidence = verify_first(
+            record,
+            case.authorization,
+            case.action.hash,
+            requirement=case.requirement,
+            relying_party=self._environment.relying_party,
+        )
+        case.judged.credential = None if case.evidence.vouched is None else case.evidence.vouched.credential
+        require_factors(
+            record, case.evidence, requirement=case.requirement, step_up=step_up, second=case.second
+        )
+        case.judged.approvals = await self._approvals.verify(
+            case.request, case.action, case.approvals, case.now
+        )
+        if case.requirement.administrators:
+            self._approvals.require_quorum(case.judged.approvers)
+
+    async def _require_owner(self, case: _Case) -> None:
+        """The wallet, or the layer, is the user's.
+
+        :raises CosignerError: ``not_owner``, ``wallet_unknown``.
+        """
+        match case.request:
+            case (
+                m.Sign(wallet_id=wallet_id)
+                | m.SignEcdsa(wallet_id=wallet_id)
+                | a.HandOver(wallet_id=wallet_id)
+            ):
+                await self._wallets.require_owner(case.actor, wallet_id)
+            case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
+                await self._require_sight(case.actor, layer, subject)
+                self._rulebook.check(case.request)
+
+    async def _require_sight(self, actor: Actor, layer: str, subject: str) -> None:
+        """Who may see a layer: the environment's, every user; an account's, its user; a wallet's and its signers', the wallet's owner."""
+        match layer, subject.split(":"):
+            case "environment", [""]:
+                return
+            case "account", [user_id] if user_id == actor.user_id:
+                return
+            case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]):
+                await self._wallets.require_owner(actor, wallet_id)
+                return
+        raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
+
+    async def _examine(self, case: _Case, request: m.Sign | m.SignEcdsa) -> None:
+        """Open the wallet's record, and work out from the payload what would be signed."""
+        if isinstance(request, m.SignEcdsa):
+            signing.require_ecdsa(case.session)
+        case.opened = await self._vault.open(request.wallet_id)
+        case.judged.epoch = case.opened.wallet.epoch
+        case.opened.require_epoch(request.epoch)
+        case.signing = await compute(signing.examine, case.opened, request)
+        case.judged.task = case.signing.task
+
+    async def _spend(self, case: _Case) -> None:
+        """What evidence uses up: a second factor's code, whether it was asked for or not; a device code; a passkey's count."""
+        user_id, vouched, device_code = case.actor.user_id, case.evidence.vouched, case.evidence.device_code
+        if case.second is not None:
+            case.judged.second = False
+            await self._second_factors.spend(user_id, case.second, case.now)
+            case.judged.second = True
+            case.evidence = case.evidence.plus("totp")
+        if device_code is not None:
+            await self._directory.change(
+                user_id, lambda user: credentials.take_device_code(user, device_code, now_ms=case.now)
+            )
+            case.judged.device_code = True
+        if vouched is not None and vouched.sign_count:
+            credential_id, count = vouched.credential.credential_id, vouched.sign_count
+            await self._directory.change(user_id, lambda user: credentials.used(user, credential_id, count))
+
+    async def _decide(self, case: _Case, operation: str) -> None:
+        """Ask the rules, and store what they count. Who else counts meanwhile, in another enclave, makes this one ask again."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._decide_once(case, operation)
+            except RecordConflictError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    async def _decide_once(self, case: _Case, operation: str) -> None:
+        user_id, wallet_id = case.actor.user_id, _wallet_ruled(case.request)
+        rules = await self._rulebook.in_force(user_id, wallet_id)
+        case.judged.policies = list(rules.versions)
+        asked = JudgedAction(
+            operation=operation,
+            at=case.now // 1000,
+            chain=_chain_of(case),
+            signer=case.actor.kind,
+            factors=case.evidence.factors,
+            approvals=case.judged.approvers,
+        )
+        counted = rules.counted if case.signing is not None and wallet_id is not None else frozenset()
+        async with self._ledgers.of(rules, counted, user_id, wallet_id or "") as ledger:
+            decision = decide(asked, _summary(case.signing), rules.policy, ledger.used)
+            case.judged.rules = decision
+            if isinstance(decision, Deny):
+                raise _refusal(decision)
+            await ledger.charge(decision.charges, asked.at)
+
+
+def _needed(value: T | None) -> T:
+    if value is None:
+        msg = "the gate did not grant this"
+        raise PermitError(msg)
+    return value
+
+
+def as_error(error: CosignerError | ThresholdError | PayloadError) -> CosignerError:
+    """Whatever a check raised, in one vocabulary."""
+    return error if isinstance(error, CosignerError) else faults.translate(error).error()
+
+
+def _wallet_ruled(request: Message) -> str | None:
+    """The wallet whose own layers judge a request. A wallet that is only being made has none."""
+    match request:
+        case m.Sign(wallet_id=wallet_id) | m.SignEcdsa(wallet_id=wallet_id) | a.HandOver(wallet_id=wallet_id):
+            return wallet_id
+        case a.SetPolicy(layer="wallet" | "signer", subject=subject):
+            return subject.split(":")[0]
+        case _:
+            return None
+
+
+def _chain_of(case: _Case) -> str:
+    """The chain as rules name it; empty where an action is about none."""
+    if isinstance(case.request, m.BeginDkg):
+        return _CHAINS.get(case.request.chain, "")
+    return "" if case.opened is None else _CHAINS[case.opened.wallet.chain]
+
+
+def _summary(signed: Signing | None) -> Summary | None:
+    """What the payload does, in the words of rules."""
+    if signed is None:
+        return None
+    wallet = signed.opened.wallet
+    address = solana_address(wallet.public_key) if wallet.chain == "solana" else ""
+    return summary_of(signed.kind, signed.task.details, wallet=address, network=wallet.network)
+
+
+def _refusal(decision: Deny) -> CosignerError:
+    """A denial as the client gets it: the reason in a sentence or two. The whole tree stands in the log."""
+    code = decision.code if decision.code in {"factor_required", "approval_required"} else "policy_denied"
+    reason = " ".join(headline(decision))
+    return CosignerError(code, reason[:_MAX_REASON], culprit=Culprit.CLIENT)

@@ -1,0 +1,96 @@
+"""What each request needs, on one screen. A request that is not in the table is refused.
+
+The table says the least that is asked for. A manifest's ``step_up`` and the policy's ``requires`` only ever add to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from protocol import accounts as a
+from protocol import messages as m
+from protocol.receipts import GetLogHead
+
+if TYPE_CHECKING:
+    from protocol.envelope.messages import Message
+
+Who = Literal["anybody", "user"]
+Rules = Literal["sign", "create", "delegate", "policy", "credential"]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What one type of request needs.
+
+    :ivar who: ``anybody``: legal before a login; the request then brings its own evidence, or needs none.
+    :ivar action: whether it changes state: it is then an action with a nonce, is judged, and leaves a receipt.
+    :ivar rules: the operation as which the policy judges it; ``None``: no rules are asked.
+    :ivar credential: whether one of the user's active credentials must vouch for it, as soon as the user has one.
+    :ivar device_code: whether a device code may stand in for that credential.
+    :ivar administrators: whether the environment's administrators must approve it, in place of rules.
+    """
+
+    who: Who = "user"
+    action: bool = False
+    rules: Rules | None = None
+    credential: bool = False
+    device_code: bool = False
+    administrators: bool = False
+
+
+_READ: Final = Requirement()
+_OPEN: Final = Requirement(who="anybody")
+_CREDENTIAL: Final = Requirement(action=True, rules="credential", credential=True)
+
+REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
+    m.Close: _OPEN,
+    a.Login: _OPEN,  # a JWT vouches
+    a.KeyLogin: _OPEN,  # the account's key vouches
+    a.BeginCredential: _OPEN,  # a challenge; of use to nobody without what follows
+    a.Recover: _OPEN,  # the recovery key vouches
+    m.GetWallet: _READ,
+    a.GetAccount: _READ,
+    a.GetPolicy: _READ,
+    GetLogHead: _READ,
+    a.ListSessionKeys: _READ,
+    m.Sign: Requirement(action=True, rules="sign"),
+    m.SignEcdsa: Requirement(action=True, rules="sign"),
+    m.BeginDkg: Requirement(action=True, rules="create"),
+    m.FinishDkg: _READ,  # completes what was authorized when it began, in the same session
+    a.HandOver: Requirement(action=True, rules="delegate", credential=True),
+    a.RevokeSessionKeys: Requirement(action=True),  # no rule may keep a user from shutting a thief out
+    a.CancelRecovery: Requirement(action=True, credential=True),
+    a.LinkLogin: _CREDENTIAL,
+    a.UnlinkLogin: _CREDENTIAL,
+    a.AddCredential: Requirement(action=True, rules="credential", credential=True, device_code=True),
+    a.ChangeCredential: _CREDENTIAL,
+    a.RemoveCredential: _CREDENTIAL,
+    a.MakeDeviceCode: _CREDENTIAL,
+    a.BeginTotp: _CREDENTIAL,
+    a.ConfirmTotp: Requirement(
+        action=True, rules="credential"
+    ),  # its own code vouches, of what only that session saw
+    a.NewRecoveryCodes: _CREDENTIAL,
+    a.RemoveTotp: _CREDENTIAL,
+    a.SetRecoveryKey: _CREDENTIAL,
+    a.SetPolicy: Requirement(
+        action=True, rules="policy", credential=True
+    ),  # the environment's: administrators
+    a.NewServiceAccount: Requirement(action=True, administrators=True),
+}
+ENVIRONMENT_POLICY: Final = Requirement(action=True, administrators=True)
+ACTIONS: Final = frozenset(
+    str(kind.__struct_config__.tag) for kind, requirement in REQUIREMENTS.items() if requirement.action
+)
+"""The kinds of request that a manifest's ``step_up`` can name."""
+
+
+def requirement_of(request: Message) -> Requirement:
+    """What a request needs.
+
+    :raises KeyError: the request is not in the table; that is a mistake in this enclave, and ends in a refusal.
+    """
+    if isinstance(request, a.SetPolicy) and request.layer == "environment":
+        return ENVIRONMENT_POLICY
+    return REQUIREMENTS[type(request)]

@@ -1,0 +1,22 @@
+"""What the host may know of how much is done: numbers, and nothing about whom."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAMES: Final = (
+    "records",
+    "refused",
+    "sessions_opened",
+    "wallets_created",
+    "signed",
+    "logins",
+    "denied",
+    "denied_unlogged",
+)
+Counters = dict[str, int]
+
+
+def new_counters() -> Counters:
+    """All of them at zero."""
+    return dict.fromkeys(NAMES, 0)

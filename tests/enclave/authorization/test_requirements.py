@@ -1,0 +1,97 @@
+"""The table of what requests need covers every request there is, and says nothing that the specification does not."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from enclave.authorization.requirements import (
+    ACTIONS,
+    ENVIRONMENT_POLICY,
+    REQUIREMENTS,
+    requirement_of,
+)
+from policy.rules import OPERATIONS
+from protocol import accounts, messages
+from protocol.envelope.messages import Status
+from protocol.receipts import GetLogHead
+
+REQUESTS = set(typing.get_args(messages.Request))
+BEFORE_LOGIN = {
+    messages.Close,
+    accounts.Login,
+    accounts.KeyLogin,
+    accounts.BeginCredential,
+    accounts.Recover,
+}
+READ = {
+    messages.GetWallet,
+    messages.FinishDkg,
+    accounts.GetAccount,
+    accounts.GetPolicy,
+    accounts.ListSessionKeys,
+    GetLogHead,
+}
+
+
+def test_every_request_of_the_union_is_in_the_table_and_nothing_else():
+    assert set(REQUIREMENTS) == REQUESTS
+
+
+def test_before_a_login_these_requests_are_legal_and_no_others():
+    assert {kind for kind, needed in REQUIREMENTS.items() if needed.who == "anybody"} == BEFORE_LOGIN
+
+
+def test_everything_that_changes_state_is_an_action():
+    assert {kind for kind, needed in REQUIREMENTS.items() if not needed.action} == BEFORE_LOGIN | READ
+
+
+def test_rules_are_asked_under_names_that_the_policy_knows():
+    assert {needed.rules for needed in REQUIREMENTS.values()} - {None} <= set(OPERATIONS)
+
+
+@pytest.mark.parametrize("kind", [messages.Sign, messages.SignEcdsa, messages.BeginDkg])
+def test_nothing_reaches_a_share_without_rules(kind):
+    assert REQUIREMENTS[kind].rules in {"sign", "create"}
+
+
+def test_what_a_thief_of_a_session_would_want_needs_a_credential():
+    wanted = {
+        accounts.LinkLogin,
+        accounts.UnlinkLogin,
+        accounts.AddCredential,
+        accounts.ChangeCredential,
+        accounts.RemoveCredential,
+        accounts.MakeDeviceCode,
+        accounts.BeginTotp,
+        accounts.NewRecoveryCodes,
+        accounts.RemoveTotp,
+        accounts.SetRecoveryKey,
+        accounts.CancelRecovery,
+        accounts.HandOver,
+        accounts.SetPolicy,
+    }
+    assert {kind for kind, needed in REQUIREMENTS.items() if needed.credential} == wanted
+
+
+def test_a_device_code_is_good_for_adding_a_credential_and_nothing_else():
+    assert [kind for kind, needed in REQUIREMENTS.items() if needed.device_code] == [accounts.AddCredential]
+
+
+def test_the_environments_policy_is_for_administrators():
+    request = accounts.SetPolicy(layer="environment", subject="", expected=bytes(32), content=b"")
+    assert requirement_of(request) is ENVIRONMENT_POLICY
+    assert ENVIRONMENT_POLICY.administrators
+    assert REQUIREMENTS[accounts.NewServiceAccount].administrators
+
+
+def test_a_request_that_is_not_in_the_table_is_refused():
+    with pytest.raises(KeyError):
+        requirement_of(Status())
+
+
+def test_step_up_can_name_actions_only():
+    assert "sign" in ACTIONS
+    assert "wallet_get" not in ACTIONS
+    assert "login" not in ACTIONS
