@@ -319,6 +319,28 @@ class User:
         return pending, m.SignEcdsa(wallet_id=wallet_id, epoch=1, payload=payload, path=[], message1=message1)
 
 
+async def service_account(user: User, name: str = "desk") -> User:
+    """A service account that administrators approved, in a session of its own. ``user`` is who asks for it."""
+    challenge = await user.door.call(a.BeginCredential(), a.CredentialChallenge)
+    key = Ed25519PrivateKey.generate()
+    new = a.NewKey(algorithm="ed25519", public_key=spki(key), proof=key.sign(challenge.challenge))
+    request = a.NewServiceAccount(name=name, challenge=challenge.challenge, credential=new)
+    evidence = user.authorize(request, by=None, approvals=administrators(request, asker=user.user_id))
+    made = await user.door.call(request, a.ServiceAccount, authorization=evidence)
+    door, session_key = await Door.open(user.host), SessionKey()
+    digest = hashlib.sha256(a.SESSION_KEY_LABEL + door.transcript + session_key.public).digest()
+    login = a.KeyLogin(
+        user_id=made.user_id,
+        credential_id=made.credential_id,
+        signature=key.sign(digest),
+        session_key=session_key.public,
+        proof=session_key.sign(digest),
+        lifetime=3600,
+    )
+    await door.call(login, a.LoggedIn)
+    return User(user.host, door, made.user_id, session_key, name, raw_key=key)
+
+
 def login_request(door: Door, key: SessionKey, jwt: str, **changes: Any) -> a.Login:
     """A login in this session."""
     digest = hashlib.sha256(a.SESSION_KEY_LABEL + door.transcript + key.public).digest()
