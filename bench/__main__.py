@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import core, ecdsa, image, receipts, session, stack, timing
+from . import authorization, core, ecdsa, image, receipts, session, stack, timing
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
 RESULTS = Path(__file__).parent / "results"
@@ -24,6 +24,7 @@ def main() -> None:
     core_number = pin_to_one_core()
     yardstick = yardstick_ms()
     figures = [*core.figures(), *ecdsa.figures(), *session.figures(), *timing.figures()]
+    figures += authorization.figures()
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
     figures += [*receipts.figures(), *stack.figures(), *image.figures()]
     report = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from protocol.messages import (
     EvmMessagePayload,
@@ -29,8 +29,12 @@ from threshold.payload import (
 )
 
 from . import evm, keygen, signing
+from .accounts import AccountCalls
+from .actions import Actions
 from .errors import StoreError
+from .evidence import Evidence
 from .evm import EvmMessage, EvmTransaction, EvmTypedData
+from .identity import DEFAULT_LIFETIME, Identity
 from .session import SessionKeeper
 from .transport import Transport
 
@@ -42,7 +46,11 @@ if TYPE_CHECKING:
     from threshold import KeyShare
 
     from .config import ClientConfig
+    from .evidence import Given
     from .evm import AsyncCosignerAccount
+    from .identity import Keyring, TokenProvider
+    from .keys import SigningKey
+    from .receipts import Receipt
     from .session import Session
     from .store import ShareStore, StoredWallet
     from .transport import Traffic
@@ -131,24 +139,67 @@ class EthereumSignature:
     summary: dict[str, object]
 
 
-class AsyncClient:
+class ClientOptions(TypedDict, total=False):
+    """Keywords of :class:`AsyncClient`."""
+
+    keyring: Keyring | None
+    user_id: str | None
+    token_provider: TokenProvider | None
+    service_key: SigningKey | None
+    session_lifetime: int
+    evidence: Evidence | None
+    transport: Transport | None
+
+
+class AsyncClient(AccountCalls):
     """An asynchronous client. Use it as an async context manager.
 
     :param config: where the host is and what the client trusts.
-    :param store: the user's shares; may be left out for attestation alone.
+    :param store: the user's shares and session key; may be left out for attestation alone.
+    :param keyring: where the session key lies, if not in the store: a platform's own, say.
+    :param user_id: which user of this device; by default whoever logged in last.
+    :param token_provider: gives a valid JWT, or an awaitable of one, whenever a login is due.
+    :param service_key: for the service account ``user_id``, in place of JWTs.
+    :param session_lifetime: seconds wished for a session key; the environment shortens it.
+    :param evidence: what else vouches for this user's actions when the enclave asks: passkeys, a key, a second factor.
     """
 
     def __init__(
-        self, config: ClientConfig, store: ShareStore | None = None, *, transport: Transport | None = None
+        self,
+        config: ClientConfig,
+        store: ShareStore | None = None,
+        *,
+        keyring: Keyring | None = None,
+        user_id: str | None = None,
+        token_provider: TokenProvider | None = None,
+        service_key: SigningKey | None = None,
+        session_lifetime: int = DEFAULT_LIFETIME,
+        evidence: Evidence | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._config = config
         self._store = store
         self._transport = transport or Transport(config.api_url)
+        self._identity = Identity(
+            config.environment,
+            keyring if keyring is not None else store,
+            user_id=user_id,
+            token_provider=token_provider,
+            service_key=service_key,
+            lifetime=session_lifetime,
+        )
         self._keeper = SessionKeeper(
             self._transport,
             config.policy,
             config.environment,
+            self._identity,
             accept_editable_key_policy=config.accept_editable_key_policy,
+        )
+        self._actions = Actions(
+            self._keeper,
+            config.environment,
+            evidence or Evidence(),
+            None if store is None else store.keep_receipt,
         )
 
     async def __aenter__(self) -> Self:
@@ -194,7 +245,12 @@ class AsyncClient:
 
         await self._keeper.run(nothing, ecdsa=ecdsa)
 
-    async def create_wallet(self, chain: str, network: str | None = None) -> Wallet:
+    @property
+    def last_receipt(self) -> Receipt | None:
+        """The receipt of the newest action, allowed or denied; checked."""
+        return self._actions.last
+
+    async def create_wallet(self, chain: str, network: str | None = None, **given: Unpack[Given]) -> Wallet:
         """Create a 2-of-2 wallet by distributed key generation.
 
         :param chain: ``solana``, ``bitcoin`` or ``ethereum`` (all EVM chains).
@@ -202,7 +258,7 @@ class AsyncClient:
         :raises CosignerError: see :func:`cosigner.keygen.create`.
         """
         info = await keygen.create(
-            self._keeper, self._unlocked(), self._config.environment, chain=chain, network=network
+            self._keeper, self._actions, self._unlocked(), chain=chain, network=network, given=given
         )
         return Wallet.of(info)
 
@@ -229,7 +285,12 @@ class AsyncClient:
         return Wallet.of((await self._keeper.run(ask)).wallet)
 
     async def sign_solana(
-        self, wallet_id: str, message: bytes, *, other_signatures: dict[bytes, bytes] | None = None
+        self,
+        wallet_id: str,
+        message: bytes,
+        *,
+        other_signatures: dict[bytes, bytes] | None = None,
+        **given: Unpack[Given],
     ) -> SolanaSignature:
         """Sign a serialized Solana message (legacy or version 0).
 
@@ -237,7 +298,7 @@ class AsyncClient:
         :raises PayloadError: malformed, or this wallet is not a required signer.
         """
         share, wallet = await self._load(wallet_id)
-        done = await signing.cosign(self._keeper, share, wallet, SolanaPayload(message))
+        done = await signing.cosign(self._actions, share, wallet, SolanaPayload(message), given=given)
         signatures = {**(other_signatures or {}), wallet.public_key: done.signatures[0]}
         required = done.task.summary["required_signers"]
         complete = isinstance(required, list) and len(required) == len(signatures)
@@ -249,7 +310,7 @@ class AsyncClient:
         )
 
     async def sign_bitcoin(
-        self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = ()
+        self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
     ) -> BitcoinSignature:
         """Sign every input of a PSBT that spends this wallet's Taproot key path.
 
@@ -258,7 +319,7 @@ class AsyncClient:
         :raises PayloadError: malformed, or no input belongs to this wallet.
         """
         share, wallet = await self._load(wallet_id)
-        done = await signing.cosign(self._keeper, share, wallet, PsbtPayload(psbt), path)
+        done = await signing.cosign(self._actions, share, wallet, PsbtPayload(psbt), path=path, given=given)
         signatures = dict(zip(done.task.inputs, done.signatures, strict=True))
         finished = psbt_finalize(psbt, signatures)
         return BitcoinSignature(
@@ -270,7 +331,7 @@ class AsyncClient:
         )
 
     async def sign_evm_transaction(
-        self, wallet_id: str, unsigned: bytes, *, path: Sequence[int] = ()
+        self, wallet_id: str, unsigned: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
     ) -> EthereumSignature:
         """Sign an EVM transaction of types 0 (EIP-155), 1, 2, 3 or 4.
 
@@ -278,22 +339,28 @@ class AsyncClient:
         :param path: unhardened BIP-32 path below the wallet's key, such as ``(0, 5)``.
         :raises PayloadError: malformed; it says what and where.
         """
-        return await self._sign_evm(wallet_id, EvmTransactionPayload(unsigned), path)
+        return await self._sign_evm(wallet_id, EvmTransactionPayload(unsigned), path, given)
 
     async def sign_evm_message(
-        self, wallet_id: str, message: bytes, *, validator: bytes | None = None, path: Sequence[int] = ()
+        self,
+        wallet_id: str,
+        message: bytes,
+        *,
+        validator: bytes | None = None,
+        path: Sequence[int] = (),
+        **given: Unpack[Given],
     ) -> EthereumSignature:
         """Sign a message (EIP-191): ``personal_sign``, or version 0 for a ``validator`` of 20 bytes."""
-        return await self._sign_evm(wallet_id, EvmMessagePayload(message, validator), path)
+        return await self._sign_evm(wallet_id, EvmMessagePayload(message, validator), path, given)
 
     async def sign_evm_typed_data(
-        self, wallet_id: str, typed_data: bytes, *, path: Sequence[int] = ()
+        self, wallet_id: str, typed_data: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
     ) -> EthereumSignature:
         """Sign typed data (EIP-712), JSON as ``eth_signTypedData_v4`` takes it.
 
         :raises PayloadError: malformed; it says what and where.
         """
-        return await self._sign_evm(wallet_id, EvmTypedDataPayload(typed_data), path)
+        return await self._sign_evm(wallet_id, EvmTypedDataPayload(typed_data), path, given)
 
     async def evm_account(self, wallet_id: str, *, path: Sequence[int] = ()) -> AsyncCosignerAccount:
         """An account for ``eth_account`` and ``web3.py`` users; needs the extra ``cosigner[evm]``.
@@ -311,15 +378,17 @@ class AsyncClient:
         public_key = derive_public_key(wallet.public_key, share.chain_code, list(path))
 
         async def sign(payload: evm.EvmPayload, /) -> evm.EvmSignature:
-            signed = await self._sign_evm(wallet_id, _evm_payload(payload), path)
+            signed = await self._sign_evm(wallet_id, _evm_payload(payload), path, {})
             r, s = signed.signature[:32], signed.signature[32:64]
             return evm.EvmSignature(int.from_bytes(r, "big"), int.from_bytes(s, "big"), signed.recovery_id)
 
         return sign, public_key
 
-    async def _sign_evm(self, wallet_id: str, payload: EvmPayload, path: Sequence[int]) -> EthereumSignature:
+    async def _sign_evm(
+        self, wallet_id: str, payload: EvmPayload, path: Sequence[int], given: Given
+    ) -> EthereumSignature:
         share, wallet = await self._load(wallet_id)
-        done = await signing.cosign_ecdsa(self._keeper, share, wallet, payload, path)
+        done = await signing.cosign_ecdsa(self._actions, share, wallet, payload, path=path, given=given)
         (digest,) = done.task.digests
         signature, recovery_id, key = done.signature, done.recovery_id, done.public_key
         assembled = None

@@ -18,6 +18,7 @@ Beside them stand the native core's :class:`threshold.PayloadError` (the transac
 from __future__ import annotations
 
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
+from protocol.envelope.messages import SignedEntry
 from threshold import PayloadError, ThresholdError
 
 __all__ = [
@@ -53,7 +54,22 @@ class HostError(CosignerError):
 
 
 class EnclaveRefused(CosignerError):  # noqa: N818
-    """A fault that the enclave sealed for this client."""
+    """A fault that the enclave sealed for this client.
+
+    :ivar receipt: the log's entry of the denial, where there is one; not checked yet.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        culprit: Culprit,
+        reaction: Reaction,
+        receipt: SignedEntry | None = None,
+    ) -> None:
+        super().__init__(code, message, culprit=culprit, reaction=reaction)
+        self.receipt = receipt
 
 
 class StoreError(CosignerError):

@@ -28,6 +28,8 @@ from threshold import dkg_start
 from .errors import EnclaveRefused
 
 if TYPE_CHECKING:
+    from .actions import Actions
+    from .evidence import Given
     from .session import Session, SessionKeeper
     from .store import ShareStore
 
@@ -36,13 +38,20 @@ _FIRST_EPOCH = 1
 
 
 async def create(
-    keeper: SessionKeeper, store: ShareStore, environment: str, *, chain: str, network: str | None = None
+    keeper: SessionKeeper,
+    actions: Actions,
+    store: ShareStore,
+    *,
+    chain: str,
+    network: str | None = None,
+    given: Given | None = None,
 ) -> WalletInfo:
     """Create a wallet for ``chain``; returns when both shares are durably stored.
 
     :raises CosignerError: ``chain_unsupported``, ``network_unsupported``; whatever host or enclave refused. Where the outcome is not
         known, the pending share is kept and :func:`resume` can settle it.
     """
+    environment = actions.environment
     network = default_network(chain) if network is None else network
     known = chain_for(chain, network)
 
@@ -57,7 +66,8 @@ async def create(
             network=network,
         )
         round1, message1 = dkg_start(known.suite, CLIENT_PARTY, _THRESHOLD, _PARTIES, context)
-        begun = await session.call(
+        begun = await actions.perform(
+            session,
             BeginDkg(
                 wallet_id=wallet_id,
                 suite=known.suite,
@@ -68,6 +78,7 @@ async def create(
                 message1=message1,
             ),
             DkgBegun,
+            given=given,
         )
         round2, messages2 = round1.advance({ENCLAVE_PARTY: begun.message1})
         round3, confirmation = round2.advance({ENCLAVE_PARTY: begun.message2})

@@ -10,13 +10,17 @@ from protocol.messages import ENCLAVE_PARTY, EcdsaSigned, Sign, SignEcdsa, Signe
 from threshold import ThresholdError, derive_public_key, ecdsa_begin, frost_begin
 from threshold.tasks import SigningTask, signing_task
 
+from .actions import new_key
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from protocol.messages import EvmPayload, Payload, WalletInfo
     from threshold import KeyShare
 
-    from .session import Session, SessionKeeper
+    from .actions import Actions
+    from .evidence import Given
+    from .session import Session
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,18 @@ class CoSigned:
 
 
 async def cosign(
-    keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, payload: Payload, path: Sequence[int] = ()
+    actions: Actions,
+    share: KeyShare,
+    wallet: WalletInfo,
+    payload: Payload,
+    *,
+    path: Sequence[int] = (),
+    given: Given | None = None,
 ) -> CoSigned:
     """Sign ``payload`` together with the enclave, by FROST.
+
+    A lost reply is asked for again: the same commitments under the same idempotency key. An enclave that did answer gives the same answer
+    again and counts nothing twice; one that did not, answers now. Either way one answer is used: the nonces are good for one signature.
 
     :param path: unhardened BIP-32 path below the wallet's key; only for ``frost-secp256k1-tr``.
     :raises PayloadError: the payload is not well formed, or asks for nothing of this wallet.
@@ -50,18 +63,18 @@ async def cosign(
         network=wallet.network,
     )
 
+    nonces, commitments = frost_begin(share, len(task.digests))
+    request = Sign(
+        wallet_id=wallet.wallet_id,
+        epoch=wallet.epoch,
+        payload=payload,
+        path=list(path),
+        commitments=commitments,
+    )
+    key = new_key()
+
     async def ceremony(session: Session) -> list[bytes]:
-        nonces, commitments = frost_begin(share, len(task.digests))
-        signed = await session.call(
-            Sign(
-                wallet_id=wallet.wallet_id,
-                epoch=wallet.epoch,
-                payload=payload,
-                path=list(path),
-                commitments=commitments,
-            ),
-            Signed,
-        )
+        signed = await actions.perform(session, request, Signed, key=key, given=given)
         if signed.digests != task.digests:
             raise _digest_mismatch()
         # finish verifies every signature under the wallet's key before it returns it
@@ -69,7 +82,7 @@ async def cosign(
             share, task.digests, {ENCLAVE_PARTY: (signed.commitments, signed.shares)}, task.tweaks
         )
 
-    return CoSigned(task, await keeper.run(ceremony))
+    return CoSigned(task, await actions.persist(ceremony))
 
 
 @dataclass(frozen=True)
@@ -88,9 +101,17 @@ class EcdsaCoSigned:
 
 
 async def cosign_ecdsa(
-    keeper: SessionKeeper, share: KeyShare, wallet: WalletInfo, payload: EvmPayload, path: Sequence[int] = ()
+    actions: Actions,
+    share: KeyShare,
+    wallet: WalletInfo,
+    payload: EvmPayload,
+    *,
+    path: Sequence[int] = (),
+    given: Given | None = None,
 ) -> EcdsaCoSigned:
     """Sign ``payload`` together with the enclave, by DKLs19 (``docs/spec/ecdsa.md``).
+
+    A lost reply is not asked for again: the message belongs to the session that was lost.
 
     :param path: unhardened BIP-32 path below the wallet's key.
     :raises PayloadError: the payload is not well formed.
@@ -114,7 +135,8 @@ async def cosign_ecdsa(
                 "ecdsa_not_set_up", "This session has no oblivious transfers.", culprit=Culprit.CLIENT
             )
         pending, message1 = ecdsa_begin(share, session.ecdsa, digest, list(path), ENCLAVE_PARTY)
-        signed = await session.call(
+        signed = await actions.perform(
+            session,
             SignEcdsa(
                 wallet_id=wallet.wallet_id,
                 epoch=wallet.epoch,
@@ -123,6 +145,7 @@ async def cosign_ecdsa(
                 message1=message1,
             ),
             EcdsaSigned,
+            given=given,
         )
         try:
             if signed.digest != digest:
@@ -133,7 +156,7 @@ async def cosign_ecdsa(
             raise
         return signature, recovery_id
 
-    signature, recovery_id = await keeper.run(ceremony, ecdsa=True)
+    signature, recovery_id = await actions.run(ceremony, ecdsa=True)
     return EcdsaCoSigned(task, signature, recovery_id, public_key)
 
 

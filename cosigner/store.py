@@ -1,12 +1,14 @@
 """The user's shares at rest: one file for each wallet, sealed under a passphrase (``docs/spec/seal.md`` §4).
 
 A directory holds ``store.cbor`` (Argon2id parameters, RFC 9106, and a check value) and for each wallet ``ID.share``. A share that the
-enclave has not yet confirmed lies in ``ID.pending``; ``ID.share`` is written in full before ``ID.pending`` goes.
+enclave has not yet confirmed lies in ``ID.pending``; ``ID.share`` is written in full before ``ID.pending`` goes. The session key of a
+user of an environment lies in ``ENVIRONMENT.USER.session``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 from collections.abc import Iterator
@@ -17,16 +19,23 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from protocol.names import EnvironmentId
+from protocol.accounts import Recover, UserId
+from protocol.accounts import SessionKey as SessionKeyBytes
+from protocol.actions import Milliseconds
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit, ProtocolError
 from protocol.messages import CLIENT_PARTY, PartyId, WalletInfo
+from protocol.names import EnvironmentId
 from threshold import SealingKey, ThresholdError
 
 from .errors import StoreError
+from .receipts import SUFFIX as RECEIPT_SUFFIX
+from .session_keys import RegisteredKey, SessionKey
 
 if TYPE_CHECKING:
     from threshold import DkgRound3, KeyShare
+
+    from .receipts import Receipt
 
 _F = TypeVar("_F")
 _Version = tuple[int, int, int]  # of a file: inode, size, time of change in nanoseconds
@@ -38,8 +47,10 @@ _MAX_PASSPHRASE: Final = 1024  # bytes; what the native core accepts
 _MISSING: Final = {
     "store_missing": "There is no share store in {1}. Create a wallet first: cosigner wallet create.",
     "wallet_missing": "There is no share of wallet {0} in {1}; `cosigner wallet list` shows those there are.",
+    "session_missing": "There is no session key in {1}. Log in: cosigner login.",
 }
-_WALLET_ID: Final = re.compile(r"[0-9a-f-]{36}\Z")
+_WALLET_ID: Final = re.compile(r"[0-9a-f-]{36}\Z")  # and of users
+_ENVIRONMENT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 
 
 class KdfParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +90,43 @@ class ShareFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     header: ShareHeader
     sealed: Annotated[bytes, Meta(min_length=1, max_length=16384)]
+
+
+class SessionHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the seal of a session key is bound to.
+
+    :ivar registered_at: by this device's clock; ``expires_at``: by the enclave's.
+    """
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    environment: EnvironmentId
+    user_id: UserId
+    session_key: SessionKeyBytes
+    registered_at: Milliseconds
+    expires_at: Milliseconds
+
+
+class SessionFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``ENVIRONMENT.USER.session``: the private half of a session key, sealed as bytes."""
+
+    header: SessionHeader
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=256)]
+
+
+class RecoveryHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A recovery that waits for its time lock: what was asked for, which must be asked for again word by word."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    environment: EnvironmentId
+    not_before: Milliseconds
+    request: Recover
+
+
+class RecoveryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``ENVIRONMENT.USER.recovery``: the private half of the session key that the recovery will bring, sealed as bytes."""
+
+    header: RecoveryHeader
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=256)]
 
 
 @dataclass(frozen=True)
@@ -214,6 +262,129 @@ class ShareStore:
             self._opened[wallet_id] = known
         return known[1:]
 
+    @staticmethod
+    def sessions(directory: Path) -> list[SessionHeader]:
+        """The session keys of a store, newest first, as their headers name them; as :meth:`wallets` this needs no passphrase."""
+        found = []
+        for path in directory.glob("*.session"):
+            with contextlib.suppress(StoreError):
+                found.append(_read(path, SessionFile, missing="session_missing").header)
+        return sorted(found, key=lambda header: (header.registered_at, header.user_id), reverse=True)
+
+    def session_key(self, environment: str, user_id: str | None) -> RegisteredKey | None:
+        """A user's session key, or that of whoever logged in last.
+
+        :raises StoreError: ``store_malformed``, ``session_key_damaged``.
+        """
+        if user_id is None:
+            here = [header for header in self.sessions(self._directory) if header.environment == environment]
+            if not here:
+                return None
+            user_id = here[0].user_id
+        path = self._user_path(environment, user_id, "session")
+        if not path.exists():
+            return None
+        stored = _read(path, SessionFile, missing="session_missing")
+        header = stored.header
+        try:
+            key = SessionKey.from_scalar(self._key.open_bytes(stored.sealed, cbor.encode(header)))
+        except (ThresholdError, ValueError):
+            raise _session_damaged(path) from None
+        if (header.environment, header.user_id, header.session_key) != (environment, user_id, key.public):
+            raise _session_damaged(path)
+        return RegisteredKey(user_id, key, header.registered_at, header.expires_at)
+
+    def save_session_key(self, environment: str, registered: RegisteredKey) -> None:
+        """Keep a session key, in place of the user's earlier one.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        header = SessionHeader(
+            version=1,
+            environment=environment,
+            user_id=registered.user_id,
+            session_key=registered.key.public,
+            registered_at=registered.registered_at,
+            expires_at=registered.expires_at,
+        )
+        sealed = self._key.seal_bytes(registered.key.scalar(), cbor.encode(header))
+        with _writing(self._directory):
+            _write(
+                self._user_path(environment, registered.user_id, "session"),
+                cbor.encode(SessionFile(header=header, sealed=sealed)),
+            )
+
+    def discard_session_key(self, environment: str, user_id: str) -> None:
+        """Remove a session key.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        with _writing(self._directory), contextlib.suppress(FileNotFoundError):
+            self._user_path(environment, user_id, "session").unlink()
+            _sync(self._directory)
+
+    def save_recovery(self, environment: str, request: Recover, key: SessionKey, not_before: int) -> None:
+        """Keep what completes a recovery after its time lock.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        header = RecoveryHeader(version=1, environment=environment, not_before=not_before, request=request)
+        sealed = self._key.seal_bytes(key.scalar(), cbor.encode(header))
+        with _writing(self._directory):
+            _write(
+                self._user_path(environment, request.user_id, "recovery"),
+                cbor.encode(RecoveryFile(header=header, sealed=sealed)),
+            )
+
+    def recovery(self, environment: str, user_id: str) -> tuple[Recover, SessionKey, int] | None:
+        """A recovery that waits: its request, its session key, and when the lock ends (milliseconds since 1970).
+
+        :raises StoreError: ``store_malformed``, ``session_key_damaged``.
+        """
+        path = self._user_path(environment, user_id, "recovery")
+        if not path.exists():
+            return None
+        stored = _read(path, RecoveryFile, missing="session_missing")
+        try:
+            key = SessionKey.from_scalar(self._key.open_bytes(stored.sealed, cbor.encode(stored.header)))
+        except (ThresholdError, ValueError):
+            raise _session_damaged(path) from None
+        request = stored.header.request
+        if (stored.header.environment, request.user_id) != (environment, user_id):
+            raise _session_damaged(path)
+        return request, key, stored.header.not_before
+
+    def discard_recovery(self, environment: str, user_id: str) -> None:
+        """Forget a recovery: it was completed, or is not to be.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        with _writing(self._directory), contextlib.suppress(FileNotFoundError):
+            self._user_path(environment, user_id, "recovery").unlink()
+            _sync(self._directory)
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        """Keep a receipt for good. One that is there already stays as it is.
+
+        :raises StoreError: ``store_unwritable``.
+        """
+        directory = self._directory / "receipts" / receipt.subject.replace(":", "_")
+        with _writing(directory), contextlib.suppress(FileExistsError):
+            _make_directory(directory)
+            _write(directory / receipt.file_name, receipt.encode(), exclusive=True)
+
+    @staticmethod
+    def receipts(directory: Path, subject: str | None = None) -> list[Path]:
+        """The receipts of a store, oldest first: of a wallet, a user or a layer (``LAYER_SUBJECT``), or all of them."""
+        pattern = f"{'*' if subject is None else glob.escape(subject)}/*{RECEIPT_SUFFIX}"
+        found = (directory / "receipts").glob(pattern)
+        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    def _user_path(self, environment: str, user_id: str, kind: str) -> Path:
+        if not _WALLET_ID.match(user_id) or not _ENVIRONMENT.match(environment):  # they become a file name
+            raise StoreError("session_missing", f"{user_id!r} is not the id of a user.")
+        return self._directory / f"{environment}.{user_id}.{kind}"
+
     def _open(self, wallet_id: str, path: Path) -> tuple[KeyShare, StoredWallet]:
         stored = _read(path, ShareFile, missing="wallet_missing")
         header = stored.header
@@ -238,6 +409,13 @@ class ShareStore:
         if not _WALLET_ID.match(wallet_id):  # it becomes a file name
             raise StoreError("wallet_missing", f"{wallet_id!r} is not the id of a wallet.")
         return self._directory / f"{wallet_id}.{kind}"
+
+
+def _session_damaged(path: Path) -> StoreError:
+    return StoreError(
+        "session_key_damaged",
+        f"{path} was altered, or belongs to another store. Remove it and log in again: cosigner login.",
+    )
 
 
 def _share_rejected(wallet_id: str) -> StoreError:

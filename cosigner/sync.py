@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from . import evm
-from .client import AsyncClient
+from .client import AsyncClient, ClientOptions
+from .sync_accounts import SyncAccountCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,19 +17,23 @@ if TYPE_CHECKING:
 
     from .client import BitcoinSignature, EthereumSignature, SolanaSignature, Wallet
     from .config import ClientConfig
+    from .evidence import Given
     from .evm import CosignerAccount, EvmPayload, EvmSignature
+    from .receipts import Receipt
     from .store import ShareStore
 
 
-class Client:
+class Client(SyncAccountCalls):
     """Runs an :class:`AsyncClient` on an event loop of its own. Use it as a context manager, from one thread.
 
     Every method is the one of :class:`AsyncClient` with the same name.
     """
 
-    def __init__(self, config: ClientConfig, store: ShareStore | None = None) -> None:
+    def __init__(
+        self, config: ClientConfig, store: ShareStore | None = None, **options: Unpack[ClientOptions]
+    ) -> None:
         self._runner = asyncio.Runner()
-        self._client = AsyncClient(config, store)
+        self._client = AsyncClient(config, store, **options)
 
     def __enter__(self) -> Self:
         return self
@@ -44,8 +49,12 @@ class Client:
     def attest(self) -> VerifiedAttestation:
         return self._runner.run(self._client.attest())
 
-    def create_wallet(self, chain: str, network: str | None = None) -> Wallet:
-        return self._runner.run(self._client.create_wallet(chain, network))
+    @property
+    def last_receipt(self) -> Receipt | None:
+        return self._client.last_receipt
+
+    def create_wallet(self, chain: str, network: str | None = None, **given: Unpack[Given]) -> Wallet:
+        return self._runner.run(self._client.create_wallet(chain, network, **given))
 
     def resume_wallet(self, wallet_id: str) -> Wallet | None:
         return self._runner.run(self._client.resume_wallet(wallet_id))
@@ -54,31 +63,44 @@ class Client:
         return self._runner.run(self._client.enclave_wallet(wallet_id))
 
     def sign_solana(
-        self, wallet_id: str, message: bytes, *, other_signatures: dict[bytes, bytes] | None = None
+        self,
+        wallet_id: str,
+        message: bytes,
+        *,
+        other_signatures: dict[bytes, bytes] | None = None,
+        **given: Unpack[Given],
     ) -> SolanaSignature:
         return self._runner.run(
-            self._client.sign_solana(wallet_id, message, other_signatures=other_signatures)
+            self._client.sign_solana(wallet_id, message, other_signatures=other_signatures, **given)
         )
 
-    def sign_bitcoin(self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = ()) -> BitcoinSignature:
-        return self._runner.run(self._client.sign_bitcoin(wallet_id, psbt, path=path))
+    def sign_bitcoin(
+        self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
+    ) -> BitcoinSignature:
+        return self._runner.run(self._client.sign_bitcoin(wallet_id, psbt, path=path, **given))
 
     def sign_evm_transaction(
-        self, wallet_id: str, unsigned: bytes, *, path: Sequence[int] = ()
+        self, wallet_id: str, unsigned: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
     ) -> EthereumSignature:
-        return self._runner.run(self._client.sign_evm_transaction(wallet_id, unsigned, path=path))
+        return self._runner.run(self._client.sign_evm_transaction(wallet_id, unsigned, path=path, **given))
 
     def sign_evm_message(
-        self, wallet_id: str, message: bytes, *, validator: bytes | None = None, path: Sequence[int] = ()
+        self,
+        wallet_id: str,
+        message: bytes,
+        *,
+        validator: bytes | None = None,
+        path: Sequence[int] = (),
+        **given: Unpack[Given],
     ) -> EthereumSignature:
         return self._runner.run(
-            self._client.sign_evm_message(wallet_id, message, validator=validator, path=path)
+            self._client.sign_evm_message(wallet_id, message, validator=validator, path=path, **given)
         )
 
     def sign_evm_typed_data(
-        self, wallet_id: str, typed_data: bytes, *, path: Sequence[int] = ()
+        self, wallet_id: str, typed_data: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
     ) -> EthereumSignature:
-        return self._runner.run(self._client.sign_evm_typed_data(wallet_id, typed_data, path=path))
+        return self._runner.run(self._client.sign_evm_typed_data(wallet_id, typed_data, path=path, **given))
 
     def derived_address(self, wallet_id: str, path: Sequence[int]) -> str:
         return self._runner.run(self._client.derived_address(wallet_id, path))

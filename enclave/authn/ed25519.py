@@ -7,7 +7,7 @@ from typing import Final
 _P: Final = 2**255 - 19
 _D: Final = -121665 * pow(121666, -1, _P) % _P
 _Y_MASK: Final = (1 << 255) - 1
-_Y_ORDER_8: Final = 2707385501144840649318225287225658788936804267575313519463743609750303021540
+_Y_ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 # The y coordinates of the eight points whose order divides the cofactor. Under such a key, signatures hold for many messages.
 _SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _Y_ORDER_8, _P - _Y_ORDER_8})
 

@@ -125,7 +125,7 @@ class _OnlyAlgorithm(jws.JWSRegistry):
         super().__init__(algorithms=[name], strict_check_header=False)
         self._name = name
 
-    def get_alg(self, name: str) -> jws.JWSAlgModel:
+    def get_alg(self, name: str) -> Any:  # noqa: ANN401  (its type is not public)
         if name != self._name:
             raise UnsupportedAlgorithmError
         return self.algorithms[name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -187,6 +188,7 @@ def _attested_credential(raw: bytes) -> tuple[AttestedCredential, bytes]:
     return AttestedCredential(aaguid, credential_id, key), after
 
 
+@lru_cache(maxsize=1024)  # a stored key is read at every assertion
 def cose_key(encoded: bytes) -> CoseKey:
     """Read a COSE_Key (RFC 9052 §7) of one of the allowed algorithms: exactly its members, in one encoding.
 

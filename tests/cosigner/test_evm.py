@@ -41,6 +41,7 @@ from cosigner.evm import AsyncCosignerAccount, CosignerAccount, typed_data_json,
 from cosigner.evm.web3 import sign_and_send_raw
 from cosigner.store import ShareFile
 from cosigner.sync import Client
+from enclave import realm as enclave_realm
 from enclave import server as enclave_server
 from enclave.vault import StoredShare
 from protocol.envelope import cbor
@@ -116,7 +117,7 @@ class House:
     def private_key(self) -> int:
         """What nobody has: the wallet's key, put together from the sealed shares of both parties."""
         records = self.world.storage.records
-        (kept,) = (found.value for name, found in records.items() if self.wallet_id in name)
+        (kept,) = (value for name, (_, value) in records.items() if self.wallet_id in name)
         ours = (self.store._directory / f"{self.wallet_id}.share").read_bytes()
         scalars = []
         for raw, kind, sealing_key in (
@@ -369,7 +370,9 @@ def test_a_wallet_of_another_environment_is_refused(house: House) -> None:
     elsewhere = replace(house.world.config(), environment="live")
 
     async def ask(call: Callable[[AsyncClient], Awaitable[Any]]) -> None:
-        async with AsyncClient(elsewhere, house.store, transport=house.world.transport()) as client:
+        async with AsyncClient(
+            elsewhere, house.store, keyring=house.world.keyring, transport=house.world.transport()
+        ) as client:
             await call(client)
 
     for call in (
@@ -396,7 +399,9 @@ def client(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setattr(
         sync_module,
         "AsyncClient",
-        lambda config, store: AsyncClient(config, store, transport=house.world.transport()),
+        lambda config, store: AsyncClient(
+            config, store, keyring=house.world.keyring, transport=house.world.transport()
+        ),
     )
     house.world._leaving = False
     with Client(house.world.config(), house.store) as client:
@@ -533,7 +538,7 @@ def test_a_restarted_enclave_costs_a_session_and_nothing_else(house: House) -> N
 
 def deceived(house: House, change: Callable[[EcdsaSigned], dict[str, Any]]) -> Exception:
     """What the client makes of an enclave that answers otherwise than it should, once; then it signs, in another session."""
-    real = enclave_server.signing.sign_ecdsa
+    real = enclave_realm.signing.sign_ecdsa
     errors: list[Exception] = []
 
     async def deceive(*arguments: Any) -> EcdsaSigned:
@@ -548,7 +553,7 @@ def deceived(house: House, change: Callable[[EcdsaSigned], dict[str, Any]]) -> E
         return await client.sign_evm_message(house.wallet_id, MESSAGE)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign_ecdsa", deceive)
+        patch.setattr(enclave_realm.signing, "sign_ecdsa", deceive)
         signed = house.run(sign)
     assert recovered(encode_defunct(MESSAGE), signed) == house.address
     assert len(house.world.seen.sessions) == 2, "the session was used again"
@@ -600,7 +605,7 @@ def test_garbage_in_place_of_message_2_is_blamed_on_the_enclave(
 
 
 def test_signatures_under_way_are_made_anew_when_a_wrong_answer_ends_their_session(house: House) -> None:
-    real, wrong = enclave_server.signing.sign_ecdsa, [True]
+    real, wrong = enclave_realm.signing.sign_ecdsa, [True]
 
     async def deceive_once(*arguments: Any) -> EcdsaSigned:
         signed = await real(*arguments)
@@ -612,7 +617,7 @@ def test_signatures_under_way_are_made_anew_when_a_wrong_answer_ends_their_sessi
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign_ecdsa", deceive_once)
+        patch.setattr(enclave_realm.signing, "sign_ecdsa", deceive_once)
         outcomes = house.run(many)
     (failed,) = (outcome for outcome in outcomes if isinstance(outcome, BaseException))
     assert isinstance(failed, ThresholdError)
@@ -624,7 +629,7 @@ def test_signatures_under_way_are_made_anew_when_a_wrong_answer_ends_their_sessi
 def test_an_answer_to_an_earlier_request_is_blamed_on_the_enclave(house: House) -> None:
     house.message(MESSAGE)
     earlier: list[EcdsaSigned] = []
-    real = enclave_server.signing.sign_ecdsa
+    real = enclave_realm.signing.sign_ecdsa
 
     async def replay(*arguments: Any) -> EcdsaSigned:
         earlier.append(await real(*arguments))
@@ -637,7 +642,7 @@ def test_an_answer_to_an_earlier_request_is_blamed_on_the_enclave(house: House) 
         assert (caught.value.code, caught.value.culprit) == ("transcript_mismatch", 2)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign_ecdsa", replay)
+        patch.setattr(enclave_realm.signing, "sign_ecdsa", replay)
         house.run(sign)
 
 
@@ -656,13 +661,13 @@ def test_garbage_in_place_of_the_base_transfers_is_blamed_on_the_enclave(house: 
 
 
 def test_what_the_enclave_says_about_the_payload_is_not_what_is_shown(house: House) -> None:
-    real = enclave_server.signing.sign_ecdsa
+    real = enclave_realm.signing.sign_ecdsa
 
     async def embellish(*arguments: Any) -> EcdsaSigned:
         return msgspec.structs.replace(await real(*arguments), summary={"from": "somebody else"})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign_ecdsa", embellish)
+        patch.setattr(enclave_realm.signing, "sign_ecdsa", embellish)
         assert house.message(MESSAGE).summary["from"] == house.address
 
 
@@ -672,7 +677,7 @@ def test_a_refusal_of_the_enclave_is_passed_on_and_not_repeated(house: House, co
         raise CosignerError(code, "No.", culprit=Culprit.STORAGE)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign_ecdsa", refuse)
+        patch.setattr(enclave_realm.signing, "sign_ecdsa", refuse)
         with pytest.raises(EnclaveRefused) as caught:
             house.message(MESSAGE)
     assert (caught.value.code, caught.value.culprit) == (code, Culprit.STORAGE)
@@ -684,11 +689,11 @@ def test_a_refusal_of_the_enclave_is_passed_on_and_not_repeated(house: House, co
 
 def test_a_second_try_in_a_new_session_makes_a_new_request(house: House) -> None:
     asked: list[SignEcdsa] = []
-    real = enclave_server.signing.sign_ecdsa
+    real = enclave_realm.signing.sign_ecdsa
 
-    async def watch(session: Any, vault: Any, burns: Any, request: SignEcdsa) -> EcdsaSigned:
-        asked.append(request)
-        return await real(session, vault, burns, request)
+    async def watch(*arguments: Any) -> EcdsaSigned:
+        asked.append(arguments[-1])
+        return await real(*arguments)
 
     async def alter_once(request: httpx.Request, forward: Forward) -> httpx.Response:
         response = await forward(request)
@@ -697,7 +702,7 @@ def test_a_second_try_in_a_new_session_makes_a_new_request(house: House) -> None
         return response
 
     with pytest.MonkeyPatch.context() as patch, house.world.misbehaving(alter_once):
-        patch.setattr(enclave_server.signing, "sign_ecdsa", watch)
+        patch.setattr(enclave_realm.signing, "sign_ecdsa", watch)
         signed = house.message(MESSAGE)
     assert recovered(encode_defunct(MESSAGE), signed) == house.address
     first, second = asked

@@ -13,7 +13,7 @@ from cosigner import store as store_module
 from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
 from cosigner.store import ShareStore
-from enclave import server as enclave_server
+from enclave import realm as enclave_realm
 from enclave.storage import StorageConflictError
 from protocol.envelope.errors import Culprit, Reaction
 from protocol.envelope.messages import Found
@@ -290,7 +290,7 @@ def with_enclave(name: str, function: Callable[..., Awaitable[Any]]) -> Rule:
 
     async def rule(request: httpx.Request, forward: Forward) -> httpx.Response:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(enclave_server.wallets, name, function)
+            patch.setattr(enclave_realm.wallets, name, function)
             return await forward(request)
 
     return rule
@@ -321,7 +321,7 @@ def test_an_enclave_that_does_not_know_whether_it_stored_its_share_is_asked_agai
     world: World, store: ShareStore, written: bool
 ) -> None:
     """Storage wrote and then failed to say so: the enclave's refusal does not mean that it has no share."""
-    real = enclave_server.wallets.finish_dkg
+    real = enclave_realm.wallets.finish_dkg
 
     async def uncertain(*arguments: Any) -> WalletReply:
         if written:
@@ -370,7 +370,7 @@ def test_an_id_that_is_taken_is_refused_and_the_wallet_that_has_it_stays(
 def test_an_enclave_that_stored_another_wallet_is_found_out(
     world: World, store: ShareStore, change: dict[str, Any]
 ) -> None:
-    real = enclave_server.wallets.finish_dkg
+    real = enclave_realm.wallets.finish_dkg
 
     async def deceive(*arguments: Any) -> WalletReply:
         reply = await real(*arguments)
@@ -383,7 +383,7 @@ def test_an_enclave_that_stored_another_wallet_is_found_out(
 
 
 def test_a_wrong_confirmation_makes_no_wallet(world: World, store: ShareStore) -> None:
-    real = enclave_server.wallets.finish_dkg
+    real = enclave_realm.wallets.finish_dkg
 
     async def deceive(*arguments: Any) -> WalletReply:
         return WalletReply((await real(*arguments)).wallet, bytes(32))
@@ -399,7 +399,7 @@ def test_a_wrong_confirmation_makes_no_wallet(world: World, store: ShareStore) -
 def test_garbage_from_the_enclave_is_blamed_on_it_and_leaves_nothing(
     world: World, store: ShareStore, field: str, content: bytes
 ) -> None:
-    real = enclave_server.wallets.begin_dkg
+    real = enclave_realm.wallets.begin_dkg
 
     async def garble(*arguments: Any) -> DkgBegun:
         return msgspec.structs.replace(await real(*arguments), **{field: content})
@@ -553,7 +553,7 @@ def test_a_client_that_dies_while_it_activates_its_share_finds_its_wallet_again(
         patch.setattr(ShareStore, at, die)
         with pytest.raises(ClientDied):
             create(world, store)
-    names = {path.suffix for path in store._directory.iterdir()}
+    names = {path.suffix for path in store._directory.iterdir() if path.is_file()}
     assert names == ({".pending"} if at == "activate" else {".pending", ".share"})
     (wallet_id,) = listed(store)
     resume_all(world, store)
@@ -591,11 +591,11 @@ def test_storage_that_wrote_and_then_failed_loses_nothing(world: World, store: S
 
 def test_the_memory_storage_of_these_tests_keeps_epochs() -> None:
     async def scenario() -> None:
-        storage = World().storage
-        await storage.put("k", b"1", expected=0, epoch=1)
+        storage, key = World().storage, "environments/e/wallets/k"
+        await storage.put(key, b"1", expected=0, epoch=1)
         with pytest.raises(StorageConflictError):
-            await storage.put("k", b"2", expected=0, epoch=1)
-        await storage.put("k", b"2", expected=1, epoch=2)
-        assert await storage.get("k") == Found(epoch=2, value=b"2")
+            await storage.put(key, b"2", expected=0, epoch=1)
+        await storage.put(key, b"2", expected=1, epoch=2)
+        assert await storage.get(key) == Found(epoch=2, value=b"2")
 
     asyncio.run(scenario())

@@ -10,8 +10,9 @@ import pytest
 
 from cosigner.client import AsyncClient
 from cosigner.errors import AttestationRefused, CosignerError, EnclaveRefused, HostError, ProtocolError
+from cosigner.identity import Identity
 from cosigner.session import Session, SessionKeeper, attest
-from enclave import server as enclave_server
+from enclave.accounts.ownership import Wallets
 from enclave.environments import Environments
 from protocol.binding import AttestedKeys
 from protocol.channel import ChannelKey
@@ -173,7 +174,8 @@ def test_a_channel_key_of_another_form_is_refused(key: bytes) -> None:
         None,
         b"",
         bytes(32),
-        AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned").encode() + b"\x00",
+        AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned", receipt_key=bytes(32)).encode()
+        + b"\x00",
     ],
     ids=["none", "empty", "raw hash", "trailing"],
 )
@@ -412,7 +414,7 @@ def test_a_refusal_of_the_enclave_is_not_repeated_whatever_its_code() -> None:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.wallets, "get_wallet", refuse)
+        patch.setattr(Wallets, "require_owner", refuse)
         with pytest.raises(EnclaveRefused) as caught:
             world.run(lambda client: client.enclave_wallet(UNKNOWN))
     assert (caught.value.code, caught.value.reaction) == ("session_unknown", Reaction.RETRY)
@@ -545,11 +547,15 @@ def test_a_verification_is_reused_for_a_while_and_attest_is_always_fresh() -> No
 
     async def scenario() -> None:
         async with world.transport() as transport:
-            keeper = SessionKeeper(transport, world.config().policy, "sandbox", reuse=60.0)
+            keeper = SessionKeeper(
+                transport, world.config().policy, "sandbox", Identity("sandbox"), reuse=60.0
+            )
             first = await keeper.enclave()
             assert await keeper.enclave() is first
             assert await keeper.enclave(fresh=True) is not first
-            hasty = SessionKeeper(transport, world.config().policy, "sandbox", reuse=-1.0)
+            hasty = SessionKeeper(
+                transport, world.config().policy, "sandbox", Identity("sandbox"), reuse=-1.0
+            )
             assert await hasty.enclave() is not await hasty.enclave()
 
     asyncio.run(scenario())

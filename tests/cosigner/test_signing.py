@@ -18,7 +18,7 @@ from solders.transaction import Transaction
 from cosigner.client import AsyncClient, BitcoinSignature, SolanaSignature, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
 from cosigner.store import ShareStore
-from enclave import server as enclave_server
+from enclave import realm as enclave_realm
 from protocol.envelope.errors import Culprit
 from protocol.messages import Sign, Signed
 from tests.cosigner.payloads import RECIPIENT, psbt, solana_message
@@ -192,13 +192,13 @@ def test_a_wallet_that_is_not_on_this_device_is_refused(house: House) -> None:
 
 def answering(house: House, change: Callable[[Signed], Signed], *, chain: str = "solana") -> Exception:
     """What the client makes of an enclave that answers otherwise than it should."""
-    real = enclave_server.signing.sign
+    real = enclave_realm.signing.sign
 
-    async def deceive(vault: Any, request: Sign) -> Signed:
-        return change(await real(vault, request))
+    async def deceive(permit: Any, judged: Any, request: Sign) -> Signed:
+        return change(await real(permit, judged, request))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign", deceive)
+        patch.setattr(enclave_realm.signing, "sign", deceive)
         with pytest.raises((CosignerError, ThresholdError)) as caught:
             if chain == "solana":
                 house.sign_solana(solana_message(house.wallets["solana"].address))
@@ -292,15 +292,15 @@ def test_shares_in_another_order_are_blamed_on_the_enclave(house: House) -> None
 def test_an_answer_to_an_earlier_request_is_blamed_on_the_enclave(house: House) -> None:
     """Shares for other commitments of the client: a replay inside the enclave."""
     earlier: list[Signed] = []
-    real = enclave_server.signing.sign
+    real = enclave_realm.signing.sign
 
-    async def replay(vault: Any, request: Sign) -> Signed:
-        earlier.append(await real(vault, request))
+    async def replay(permit: Any, judged: Any, request: Sign) -> Signed:
+        earlier.append(await real(permit, judged, request))
         return earlier[0]
 
     message = solana_message(house.wallets["solana"].address)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign", replay)
+        patch.setattr(enclave_realm.signing, "sign", replay)
         house.sign_solana(message)
         with pytest.raises(ThresholdError) as caught:
             house.sign_solana(message)
@@ -309,13 +309,15 @@ def test_an_answer_to_an_earlier_request_is_blamed_on_the_enclave(house: House) 
 
 def test_what_the_enclave_says_about_the_payload_is_not_what_is_shown(house: House) -> None:
     """The summary is the client's own reading."""
-    real = enclave_server.signing.sign
+    real = enclave_realm.signing.sign
 
-    async def embellish(vault: Any, request: Sign) -> Signed:
-        return msgspec.structs.replace(await real(vault, request), summary={"fee_payer": "somebody else"})
+    async def embellish(permit: Any, judged: Any, request: Sign) -> Signed:
+        return msgspec.structs.replace(
+            await real(permit, judged, request), summary={"fee_payer": "somebody else"}
+        )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign", embellish)
+        patch.setattr(enclave_realm.signing, "sign", embellish)
         signed = house.sign_solana(solana_message(house.wallets["solana"].address))
     assert signed.summary["fee_payer"] == house.wallets["solana"].address
 
@@ -328,7 +330,7 @@ def test_a_refusal_of_the_enclave_is_passed_on_and_not_repeated(house: House, co
         raise CosignerError(code, "No.", culprit=Culprit.STORAGE)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enclave_server.signing, "sign", refuse)
+        patch.setattr(enclave_realm.signing, "sign", refuse)
         with pytest.raises(EnclaveRefused) as caught:
             house.sign_solana(solana_message(house.wallets["solana"].address))
     assert (caught.value.code, caught.value.culprit) == (code, Culprit.STORAGE)
@@ -338,30 +340,49 @@ def test_a_refusal_of_the_enclave_is_passed_on_and_not_repeated(house: House, co
 # --- a hostile host ------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_try_in_a_new_session_uses_new_nonces(house: House) -> None:
-    """The first request may have been answered: its commitments are never used again."""
+@pytest.mark.parametrize("lost", ["altered", "no answer"])
+def test_a_lost_answer_is_asked_for_again_under_the_same_key_and_signed_once(house: House, lost: str) -> None:
+    """The same commitments and the same idempotency key: the enclave gives the answer that it gave before."""
     asked: list[list[bytes]] = []
-    real = enclave_server.signing.sign
+    real = enclave_realm.signing.sign
 
-    async def watch(vault: Any, request: Sign) -> Signed:
+    async def watch(permit: Any, judged: Any, request: Sign) -> Signed:
         asked.append(request.commitments)
-        return await real(vault, request)
+        return await real(permit, judged, request)
 
-    async def alter_once(request: httpx.Request, forward: Forward) -> httpx.Response:
+    async def lose_once(request: httpx.Request, forward: Forward) -> httpx.Response:
         response = await forward(request)
-        if record_number(request) == 0 and len(asked) == 1:
+        if record_number(request) == 0 and len(house.world.seen.records) == 1:
+            if lost == "no answer":
+                raise httpx.ReadTimeout("")
             return httpx.Response(200, content=b"altered")
         return response
 
-    with pytest.MonkeyPatch.context() as patch, house.world.misbehaving(alter_once):
-        patch.setattr(enclave_server.signing, "sign", watch)
+    with pytest.MonkeyPatch.context() as patch, house.world.misbehaving(lose_once):
+        patch.setattr(enclave_realm.signing, "sign", watch)
         signed = house.sign_solana(solana_message(house.wallets["solana"].address))
     assert signed.transaction is not None
-    assert len(asked) == 2
-    assert asked[0] != asked[1]
+    assert len(asked) == 1
+    assert len(house.world.seen.sessions) == 2
 
 
-def test_a_lost_answer_is_an_error_and_not_silently_signed_again(house: House) -> None:
+def test_an_enclave_that_forgot_its_answer_answers_anew_and_one_of_the_two_is_used(house: House) -> None:
+    async def lose_with_the_enclave(request: httpx.Request, forward: Forward) -> httpx.Response:
+        response = await forward(request)
+        if record_number(request) == 0 and len(house.world.seen.records) == 1:
+            house.world.restart()
+            raise httpx.ReadTimeout("")
+        return response
+
+    with house.world.misbehaving(lose_with_the_enclave):
+        signed = house.sign_solana(solana_message(house.wallets["solana"].address))
+    assert signed.transaction is not None
+    assert len(house.world.seen.records) == 2
+
+
+def test_a_network_that_loses_every_answer_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cosigner.actions._PAUSES", (0.0, 0.0))
+
     async def lose(request: httpx.Request, forward: Forward) -> httpx.Response:
         response = await forward(request)
         if record_number(request) is not None:
@@ -371,7 +392,7 @@ def test_a_lost_answer_is_an_error_and_not_silently_signed_again(house: House) -
     with house.world.misbehaving(lose), pytest.raises(HostError) as caught:
         house.sign_solana(solana_message(house.wallets["solana"].address))
     assert caught.value.code == "host_unreachable"
-    assert len(house.world.seen.records) == 1
+    assert len(house.world.seen.records) == 3
 
 
 def test_the_host_sees_neither_wallet_nor_payload_nor_signature(house: House) -> None:

@@ -1,5 +1,6 @@
 """The synchronous client is the asynchronous one, method by method."""
 
+import asyncio
 import inspect
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(
         sync_module,
         "AsyncClient",
-        lambda config, store: AsyncClient(config, store, transport=world.transport()),
+        lambda config, store: AsyncClient(config, store, keyring=world.keyring, transport=world.transport()),
     )
+    asyncio.run(world.log_in())
     return world
 
 

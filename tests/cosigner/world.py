@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import os
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,11 @@ from typing import Any, TypeVar
 import httpx
 
 from attestation import TrustPolicy
-from cosigner.client import AsyncClient
+from cosigner.client import AsyncClient, ClientOptions
 from cosigner.config import ClientConfig
+from cosigner.errors import AttestationRefused
+from cosigner.identity import MemoryKeyring
+from cosigner.session_keys import RegisteredKey, SessionKey, now_ms
 from cosigner.store import ShareStore
 from cosigner.transport import Transport
 from enclave.app import assemble
@@ -49,7 +53,7 @@ from protocol.envelope.messages import (
 from simulator.nsm import FakeNsm
 from simulator.pki import NitroPki
 from tests.support import world as other
-from tests.support.manifests import environment
+from tests.support.manifests import environment, token
 from threshold import SealingKey
 
 ENVIRONMENT = "sandbox"
@@ -131,10 +135,19 @@ class World:
     """An enclave and its host.
 
     :ivar rule: what the host does with a request; :func:`honest` by default.
+    :ivar keyring: holds the session key of a user who has logged in already, unless ``user`` is ``None``: every session is opened in one
+        round trip.
     :ivar accept_editable_key_policy: of the clients' configuration.
     """
 
-    def __init__(self, *, measurements: dict[int, bytes] | None = None, clock: Any = None) -> None:
+    def __init__(
+        self,
+        *,
+        measurements: dict[int, bytes] | None = None,
+        clock: Any = None,
+        user: str | None = "alice",
+        manifest: bytes = MANIFEST,
+    ) -> None:
         self.pki = NitroPki.ephemeral()
         self.storage = MemoryStorage()
         self.seen = Seen()
@@ -145,6 +158,9 @@ class World:
         self._data_key = os.urandom(32)
         self._server: Server | None = None
         self._leaving = False
+        self._manifest = manifest
+        self._user = user
+        self.keyring = MemoryKeyring()
 
     def restart(self) -> None:
         """The enclave loses its memory; storage and KMS stay."""
@@ -169,7 +185,7 @@ class World:
             nsm, self.storage, credentials=Credentials(), connect=connect, dial=other.nowhere
         ).server
         credentials = AwsCredentials(access_key_id="A", secret_access_key="S", session_token="")
-        assert await self.ask(Provision(MANIFEST, credentials)) == Done()
+        assert await self.ask(Provision(self._manifest, credentials)) == Done()
         return self._server
 
     # --- the host ------------------------------------------------------------------------------------------------------------
@@ -203,7 +219,7 @@ class World:
     # --- the client ----------------------------------------------------------------------------------------------------------
 
     def config(self, **changes: Any) -> ClientConfig:
-        pcrs = {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(MANIFEST)}
+        pcrs = {**MEASUREMENTS, MANIFEST_PCR: expected_pcr(self._manifest)}
         policy = {
             "roots": frozenset({self.pki.root_sha256}),
             "pcrs": {index: frozenset({value}) for index, value in pcrs.items()},
@@ -215,19 +231,43 @@ class World:
             accept_editable_key_policy=self.accept_editable_key_policy,
         )
 
-    def client(self, store: ShareStore | None = None, **changes: Any) -> AsyncClient:
-        return AsyncClient(self.config(**changes), store, transport=self.transport())
+    def client(
+        self, store: ShareStore | None = None, *, options: ClientOptions | None = None, **changes: Any
+    ) -> AsyncClient:
+        defaults: ClientOptions = {"keyring": self.keyring, "transport": self.transport()}
+        return AsyncClient(self.config(**changes), store, **{**defaults, **(options or {})})
+
+    async def log_in(self) -> None:
+        """The user's session key is registered, and put into the keyring; not seen by the host that tests look at."""
+        if self._user is None or self.keyring.session_key(ENVIRONMENT, None) is not None:
+            return
+        unseen, rule, editable = self.seen, self.rule, self.accept_editable_key_policy
+        self.seen, self.rule, self.accept_editable_key_policy = Seen(), honest, True
+        pcrs = {**self._measurements, MANIFEST_PCR: expected_pcr(self._manifest)}
+        try:
+            async with self.client(
+                pcrs={index: frozenset({value}) for index, value in pcrs.items()}
+            ) as client:
+                await client.login(token(self._user))
+        except AttestationRefused:  # nobody can log in there; clients find that out
+            nobody = RegisteredKey(str(uuid.uuid4()), SessionKey.generate(), now_ms(), now_ms() + 3_600_000)
+            self.keyring.save_session_key(ENVIRONMENT, nobody)
+        finally:
+            self.seen, self.rule, self.accept_editable_key_policy = unseen, rule, editable
 
     def run(
         self,
         operation: Callable[[AsyncClient], Awaitable[T]],
         store: ShareStore | None = None,
+        *,
+        options: ClientOptions | None = None,
         **changes: Any,
     ) -> T:
-        """Run an operation with a client of its own, which remembers nothing of earlier ones."""
+        """Run an operation with a client of its own, which remembers nothing of earlier ones but the session key."""
 
         async def scenario() -> T:
-            async with self.client(store, **changes) as client:
+            await self.log_in()
+            async with self.client(store, options=options, **changes) as client:
                 try:
                     return await operation(client)
                 finally:

@@ -24,8 +24,10 @@ from simulator.kms import Fault, KmsSimulator, key_policy
 from simulator.nsm import FakeNsm
 from simulator.pki import NitroPki
 from simulator.stack import OPERATOR, editable
+from tests.support.manifests import environment
 from tests.support.tunnel_port import TunnelPort
 from tests.support.world import CREDENTIALS, MEASUREMENTS, MemoryStorage, run
+from threshold import SealingKey
 
 NAME = "kms.us-east-1.amazonaws.com"
 
@@ -53,6 +55,11 @@ def manifest_for(simulator, key_arn: str) -> Manifest:
         environments=[environment("sandbox", kms_key_arn=key_arn, key_policy="editable")],
         kms=KmsEndpoint(region="us-east-1", host=NAME, port=443, ca_pem=simulator.ca_pem.decode()),
     )
+
+
+def sealing(_: Environment, key: SealingKey) -> SealingKey:
+    """What serves an environment; here its key will do."""
+    return key
 
 
 class World:
@@ -120,7 +127,7 @@ class World:
                 sleep=lambda seconds: None,
             )
 
-        self.environments = Environments(nsm, self.storage, connect)
+        self.environments = Environments(nsm, self.storage, connect, sealing)
         return Boot(nsm, self.environments)
 
     async def provision(self, boot: Boot) -> None:

@@ -10,9 +10,9 @@ from enclave.kms_errors import NEXT_STEPS, KmsError
 from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
 from protocol.envelope.errors import CosignerError, Reaction
 from simulator.nsm import FakeNsm
-from threshold import SealingKey
 from tests.support.manifests import environment
 from tests.support.world import MEASUREMENTS, PKI, MemoryKms, MemoryStorage, run
+from threshold import SealingKey
 
 NAMES = ("first", "second", "third")
 

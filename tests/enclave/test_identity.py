@@ -11,7 +11,6 @@ from protocol.envelope.errors import CosignerError, Reaction
 from simulator.nsm import FakeNsm
 from tests.support.world import MEASUREMENTS, PKI, run
 
-
 RECEIPT_KEY = bytes(range(32))
 
 

@@ -25,7 +25,17 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "Manifest StoredShare WrappedKey ShareFile StoreFile AttestedKeys Entry SignedEntry"
     )
     natives = "dkg-message1 dkg-message2 dkg-confirmation frost-commitments frost-response"
+    passkeys = "client-data authenticator-data cose-key registration assertion signed-client-data signature"
     assert set(TARGETS) == {
+        *(f"webauthn-{name}" for name in passkeys.split()),
+        "jwt-verify",
+        "jwt-signed-claims",
+        "jwt-signed-header",
+        "jwks-parse",
+        "base64url-decode",
+        "key-load",
+        "session-key-load",
+        "one-time-code",
         *(f"cbor-{kind}" for kind in kinds.split()),
         *(f"native-{name}-{suite}" for name in natives.split() for suite in ("ed25519", "secp256k1-tr")),
         "manifest-parse",

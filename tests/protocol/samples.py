@@ -11,15 +11,17 @@ from cosigner.config import ConfigFile, TrustFile
 from cosigner.store import KdfParameters, ShareFile, StoreFile
 from cosigner.store import ShareHeader as LocalHeader
 from enclave.keys import WrappedKey
-from enclave.manifest import Environment, KmsEndpoint, Manifest
+from enclave.manifest import KmsEndpoint, Manifest
 from enclave.vault import ShareHeader, StoredShare
+from protocol import accounts, actions, receipts
 from protocol import messages as inner
 from protocol.binding import AttestedKeys
 from protocol.channel import ClientHello, EnclaveHello
 from protocol.envelope import messages as outer
 from protocol.envelope.errors import Culprit, Reaction
+from tests.support.manifests import environment
+from tests.support.requests import REQUESTS, SESSION_KEY, USER_ID, WALLET_ID
 
-WALLET_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 KEY_ARN = "arn:aws:kms:sim-region-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 CREDENTIALS = outer.AwsCredentials(access_key_id="AKIA", secret_access_key="secret", session_token="")
@@ -36,6 +38,32 @@ WALLET = inner.WalletInfo(
     threshold=2,
     parties=2,
     public_key=bytes(range(32)),
+)
+
+SIGNED_ENTRY = outer.SignedEntry(entry=b"entry", signature=bytes(64))
+CHAIN_HEAD = outer.ChainHead(chain=bytes(32), sequence=2, hash=bytes(32), signature=bytes(64))
+CREDENTIAL = accounts.CredentialInfo(
+    credential_id=bytes(32), type="passkey", name="phone", active=True, created_at=1, discoverable=False
+)
+ASSERTION = actions.PasskeyAssertion(
+    credential_id=bytes(32), client_data_json=b"{}", authenticator_data=bytes(37), signature=b"s"
+)
+AUTHORIZATION = actions.Authorization(
+    nonce=bytes(16),
+    expires_at=1,
+    first=ASSERTION,
+    second=actions.TotpCode(code="000000"),
+    approvals=[
+        actions.SignedApproval(
+            approver="administrator:ada",
+            nonce=bytes(16),
+            expires_at=2,
+            evidence=actions.KeySignature(credential_id=bytes(32), signature=bytes(64)),
+        )
+    ],
+)
+SESSION_AUTH = accounts.SessionAuth(
+    user_id=USER_ID, session_key=SESSION_KEY, issued_at=3, signature=bytes(64)
 )
 
 SAMPLES: dict[type[msgspec.Struct], Any] = {
@@ -63,33 +91,8 @@ SAMPLES: dict[type[msgspec.Struct], Any] = {
         outer.Conflict(current=0),
         outer.Keys(keys=["a", "b/c"]),
         outer.TunnelOpen(host="kms.sim-region-1.amazonaws.com", port=443),
-        inner.BeginDkg(
-            wallet_id=WALLET_ID,
-            suite="frost-ed25519",
-            chain="solana",
-            network="",
-            threshold=2,
-            parties=2,
-            message1=b"message 1",
-        ),
         inner.DkgBegun(message1=b"message 1", message2=b"message 2"),
-        inner.FinishDkg(wallet_id=WALLET_ID, message2=b"message 2", confirmation=bytes(32)),
-        inner.GetWallet(wallet_id=WALLET_ID),
         inner.WalletReply(wallet=WALLET, confirmation=bytes(32)),
-        inner.Sign(
-            wallet_id=WALLET_ID,
-            epoch=1,
-            payload=inner.SolanaPayload(message=b"message"),
-            path=[0, 5],
-            commitments=[bytes(64)],
-        ),
-        inner.SignEcdsa(
-            wallet_id=WALLET_ID,
-            epoch=1,
-            payload=inner.EvmTransactionPayload(transaction=b"transaction"),
-            path=[],
-            message1=b"message 1",
-        ),
         inner.EcdsaSigned(message2=b"message 2", digest=bytes(32), summary={"value": "1"}),
         inner.Signed(
             commitments=[bytes(64)],
@@ -102,7 +105,45 @@ SAMPLES: dict[type[msgspec.Struct], Any] = {
                 "version": "legacy",
             },
         ),
-        inner.Close(),
+        outer.LogAppend(chain=bytes(32), first=7, entries=[SIGNED_ENTRY]),
+        outer.GetChainHeads(chain=bytes(32)),
+        outer.LogConflict(next=3),
+        outer.ChainHeads(heads=[CHAIN_HEAD]),
+        *REQUESTS,
+        accounts.LoggedIn(user_id=USER_ID, created=True, session_key_expires_at=1),
+        accounts.SessionKeys(
+            keys=[
+                accounts.SessionKeyInfo(
+                    session_key=SESSION_KEY, created_at=1, expires_at=2, login="ab" * 32, current=True
+                )
+            ]
+        ),
+        accounts.CredentialChallenge(
+            challenge=bytes(32),
+            rp_id="app.example",
+            user_handle=bytes(16),
+            exclude=[bytes(32)],
+            user_verification="required",
+        ),
+        CREDENTIAL,
+        accounts.DeviceCodeMade(code="0123-4567-89AB-CDEF", expires_at=5),
+        accounts.TotpSecret(secret=bytes(20)),
+        accounts.RecoveryCodes(codes=["0123-4567-89AB-CDEF"]),
+        accounts.RecoveryPending(not_before=7),
+        accounts.Account(
+            user_id=USER_ID,
+            kind_of_user="user",
+            logins=[accounts.LoginInfo(login="ab" * 32, issuer="https://login.example", linked_at=1)],
+            credentials=[CREDENTIAL],
+            totp=True,
+            recovery_codes_left=10,
+            recovery_key=False,
+            recovery_not_before=3,
+            locked_until=4,
+        ),
+        accounts.ServiceAccount(user_id=USER_ID, credential_id=bytes(32)),
+        accounts.PolicyLayer(layer="wallet", subject=WALLET_ID, version=1, hash=bytes(32), content=b"{}"),
+        receipts.LogHead(chain=bytes(32), sequence=1, hash=bytes(32), signature=bytes(64)),
     )
 }
 """Every message with a ``kind``, except the payloads."""
@@ -142,9 +183,18 @@ PLAIN: list[Any] = [
     outer.StorageReplyFrame(id=1, body=outer.Missing()),
     inner.Call(request=inner.Close()),
     *(inner.Call(request=request) for request in _REQUESTS),
+    inner.Call(request=inner.Close(), authorization=AUTHORIZATION, idempotency_key=bytes(16)),
     inner.Answer(reply=FAULT),
+    inner.Answer(reply=outer.Done(), receipt=SIGNED_ENTRY),
+    ClientHello(
+        version=1,
+        environment="sandbox",
+        client_key=bytes(1216),
+        client_random=bytes(32),
+        auth=SESSION_AUTH,
+    ),
     WALLET,
-    AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned"),
+    AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned", receipt_key=bytes(32)),
     ClientHello(version=1, environment="sandbox", client_key=bytes(1216), client_random=bytes(32)),
     EnclaveHello(version=1, session_id=bytes(16), enclave_random=bytes(32), lifetime=3600),
     ClientHello(

@@ -18,7 +18,13 @@ from tests.protocol.deterministic import encode
 from threshold import Suite
 from threshold.payload import bitcoin_address
 
-FIELDS: dict[str, object] = {"version": 1, "channel_key": bytes(32), "key_policy": "pinned"}
+RECEIPT_KEY = bytes(range(32))
+FIELDS: dict[str, object] = {
+    "version": 1,
+    "channel_key": bytes(32),
+    "key_policy": "pinned",
+    "receipt_key": RECEIPT_KEY,
+}
 
 # --- user_data -----------------------------------------------------------------------------------------------------------------
 
@@ -26,11 +32,12 @@ FIELDS: dict[str, object] = {"version": 1, "channel_key": bytes(32), "key_policy
 @pytest.mark.parametrize("key_policy", ["unjudged", "pinned", "editable"])
 def test_attested_keys_come_back_and_have_one_encoding(key_policy: KeyPolicy) -> None:
     key = ChannelKey()
-    keys = AttestedKeys(version=1, channel_key=key.hash, key_policy=key_policy)
+    keys = AttestedKeys(version=1, channel_key=key.hash, key_policy=key_policy, receipt_key=RECEIPT_KEY)
     expected = {
         "version": 1,
         "channel_key": hashlib.sha256(key.public_bytes).digest(),
         "key_policy": key_policy,
+        "receipt_key": RECEIPT_KEY,
     }
     assert keys.encode() == encode(expected)
     assert AttestedKeys.decode(keys.encode()) == keys
@@ -47,6 +54,9 @@ def test_attested_keys_come_back_and_have_one_encoding(key_policy: KeyPolicy) ->
         encode({**FIELDS, "version": 2}),
         encode({**FIELDS, "channel_key": bytes(31)}),
         encode({**FIELDS, "channel_key": "0" * 32}),
+        encode({**FIELDS, "receipt_key": bytes(31)}),
+        encode({**FIELDS, "receipt_key": bytes(33)}),
+        encode({name: value for name, value in FIELDS.items() if name != "receipt_key"}),
         encode({**FIELDS, "key_policy": "open"}),
         encode({**FIELDS, "key_policy": ""}),
         encode({**FIELDS, "key_policy": None}),
@@ -73,7 +83,7 @@ def test_the_example_of_the_specification_is_what_the_code_makes() -> None:
     text = (Path(__file__).parents[2] / "docs/spec/attestation.md").read_text()
     (found,) = re.findall(r"^```hex user_data\n([0-9a-f\n]+)^```$", text, re.MULTILINE)
     channel_key = hashlib.sha256(bytes(range(256)) * 4 + bytes(192)).digest()
-    keys = AttestedKeys(version=1, channel_key=channel_key, key_policy="pinned")
+    keys = AttestedKeys(version=1, channel_key=channel_key, key_policy="pinned", receipt_key=RECEIPT_KEY)
     assert keys.encode() == bytes.fromhex(found)
 
 

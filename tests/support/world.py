@@ -7,6 +7,7 @@ those), and KMS (``tests/enclave/test_kms.py`` and ``test_boot.py`` have it).
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from attestation import TrustPolicy
 from cosigner import AsyncClient, ClientConfig, ShareStore
 from cosigner.errors import HostError
+from cosigner.evidence import Evidence
 from cosigner.transport import Traffic
 from enclave.app import assemble
 from enclave.credentials import Credentials
@@ -47,7 +49,7 @@ from protocol.envelope.segments import entry_hash
 from simulator.measure import measurements
 from simulator.nsm import FakeNsm
 from simulator.pki import NitroPki
-from tests.support.manifests import environment
+from tests.support.manifests import environment, token
 
 ENVIRONMENT = "sandbox"
 OTHER_ENVIRONMENT = "live"
@@ -252,16 +254,29 @@ class ThroughHost:
 
 
 def client(
-    host: Host, directory: Path, *, policy: TrustPolicy = POLICY, environment: str = ENVIRONMENT
+    host: Host,
+    directory: Path,
+    *,
+    policy: TrustPolicy = POLICY,
+    environment: str = ENVIRONMENT,
+    user: str | None = "alice",
+    evidence: Evidence | None = None,
 ) -> AsyncClient:
-    """A client with a share store in ``directory``."""
+    """A client with a share store in ``directory``, which logs in as ``user`` by itself; ``None``: not at all."""
     store = (
         ShareStore.unlock(directory, PASSPHRASE)
         if ShareStore.exists(directory)
         else ShareStore.create(directory, PASSPHRASE)
     )
     config = ClientConfig(api_url="http://host.invalid", environment=environment, policy=policy)
-    return AsyncClient(config, store, transport=ThroughHost(host))  # type: ignore[arg-type]
+    provider = None if user is None else functools.partial(token, user)
+    return AsyncClient(
+        config,
+        store,
+        token_provider=provider,
+        evidence=evidence,
+        transport=ThroughHost(host),  # type: ignore[arg-type]
+    )
 
 
 def solana_message(address: str, lamports: int = 1) -> bytes:

@@ -431,7 +431,9 @@ def test_step_attestation_policy(policy, accepted):
             assert "does not accept" in refused(verify_registration, new, attestation=policy)
 
 
-@pytest.mark.parametrize("form", ["android-safetynet", "Packed", "", "compound", "unknown"])
+@pytest.mark.parametrize(
+    "form", ["android-safetynet", "android-key", "apple", "fido-u2f", "tpm", "Packed", "", "compound"]
+)
 def test_step_format_is_matched_exactly(form):
     assert "does not accept" in refused(verify_registration, edited(registration(device()), fmt=form))
 
