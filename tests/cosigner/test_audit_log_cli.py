@@ -303,3 +303,27 @@ def test_a_live_head_that_is_not_in_the_log_fails_the_audit(
     assert main(["audit", "log", "verify", str(kept.folder), "--live"]) == 0
     assert "complete: the running enclave named entry 2, the last" in capsys.readouterr().out
     assert isinstance(logs.opened(storage.records()[1]).body, Decision)
+
+
+def test_the_making_of_a_wallet_is_about_that_wallet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = MemoryLog()
+    made = logs.decision(
+        action=logs.action(operation="dkg_begin", subject=""),
+        summary=json.dumps({"accounts": [1], "wallet_id": OTHER_WALLET, "chain": "solana", "network": ""}),
+    )
+    log = logs.enclave(storage)
+
+    async def scenario() -> None:
+        await log.append(made)
+        await log.append(logs.decision(1, summary="[1]"))
+        await log.append(logs.decision(2, summary="not JSON"))
+
+    asyncio.run(scenario())
+    path = tmp_path / "a.seg"
+    path.write_bytes(logs.segment(storage.records()))
+    assert main(["audit", "log", "show", str(path), "--wallet", OTHER_WALLET]) == 0
+    text = capsys.readouterr().out
+    assert "1 of 4 entries" in text
+    assert f"wallet_id {OTHER_WALLET}, chain solana, accounts [1]" in text
