@@ -133,7 +133,7 @@ def test_repeated_burns_meet_a_growing_delay_which_ends(tmp_path):
     async def scenario():
         host, user, wallet = await opened(tmp_path)
         now = 1000.0
-        host.enclave.server._burns = Burns(lambda: now)
+        host.enclave.server._burns._clock = lambda: now
         delays = []
         for _ in range(5):
             await burn(host, user, wallet)
