@@ -111,9 +111,7 @@ class Actions:
             except CosignerError as error:
                 again = sent and error.reaction is Reaction.RETRY
                 if isinstance(error, EnclaveRefused):
-                    again = (
-                        error.code == "user_conflict"
-                    )  # somebody changed the same record at the same moment
+                    again = error.code == "user_conflict"  # somebody changed the same record at the same moment
                 if not again or pause is None:
                     raise
                 self._keeper.forget()
