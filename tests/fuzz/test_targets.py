@@ -23,7 +23,7 @@ def test_every_parser_of_the_list_has_a_target() -> None:
     kinds = (
         "LinkRequestFrame LinkReplyFrame StorageRequestFrame StorageReplyFrame TunnelOpen TunnelReply Call Answer "
         "Manifest StoredShare WrappedKey ShareFile StoreFile AttestedKeys "
-        "UserRecord LoginIndex WalletRecord StoredRecord"
+        "UserRecord LoginIndex WalletRecord StoredRecord Entry SignedEntry"
     )
     natives = "dkg-message1 dkg-message2 dkg-confirmation frost-commitments frost-response"
     passkeys = "client-data authenticator-data cose-key registration assertion signed-client-data signature"
@@ -84,6 +84,10 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "native-open-share",
         "native-open-unconfirmed",
         "native-open-bytes",
+        "log-open-entry",
+        "log-segment",
+        "log-verify",
+        "log-evidence",
     }
 
 
