@@ -215,7 +215,7 @@ class Gate:
             action=action,
             authorization=call.authorization,
             now=now,
-            judged=Judged(actor, login, action, call.authorization, now),
+            judged=Judged(actor, login, action, call.request, call.authorization, now),
             evidence=Verified(actor.factors),
         )
         try:

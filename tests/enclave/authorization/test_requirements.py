@@ -24,6 +24,7 @@ BEFORE_LOGIN = {
     accounts.KeyLogin,
     accounts.BeginCredential,
     accounts.Recover,
+    GetLogHead,
 }
 READ = {
     messages.GetWallet,
@@ -31,7 +32,6 @@ READ = {
     accounts.GetAccount,
     accounts.GetPolicy,
     accounts.ListSessionKeys,
-    GetLogHead,
 }
 
 
