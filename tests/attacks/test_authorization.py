@@ -83,7 +83,9 @@ def test_before_a_login_nothing_is_served_but_what_the_table_says(request_):
             with pytest.raises(Refused):
                 await door.call(request_)
         assert spy.untouched
-        decided = [chain[1:] for chain in host.storage.log.values()]  # whoever asks for the head has the log begun
+        decided = [
+            chain[1:] for chain in host.storage.log.values()
+        ]  # whoever asks for the head has the log begun
         assert not any(decided)  # denials before a login are only counted
 
     run(scenario)
