@@ -27,10 +27,11 @@ from attestation import TrustPolicy
 from attestation.key_policy import render
 from cosigner import AsyncClient, ClientConfig, ShareStore
 from enclave.main import LISTEN_PORT, STORAGE_PORT, TUNNEL_PORT
-from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
+from enclave.manifest import MANIFEST_PCR, KmsEndpoint, Manifest, expected_pcr
 from simulator.kms.policy import ACCOUNT
 from simulator.kms.server import KmsSimulator
 from simulator.pki import write_private
+from tests.support import manifests
 
 from .machine import INSTANCE, ROLE, Machine, MachineError, Tools
 from .processes import end, spawn
@@ -157,13 +158,20 @@ class Deployment:
     def client(self, shares: ShareStore | None = None) -> AsyncClient:
         """A client whose transport signs what QEMU left unsigned, and that is an ordinary one otherwise."""
         config = ClientConfig(self.api_url, ENVIRONMENT, self.policy())
-        return AsyncClient(config, shares, transport=QemuTransport(self.api_url, self.profile))
+        return AsyncClient(
+            config,
+            shares,
+            token_provider=lambda: manifests.token("ada"),
+            transport=QemuTransport(self.api_url, self.profile),
+        )
 
     def _manifest(self, key_policy: Literal["pinned", "editable"]) -> bytes:
         self.key_arn = self.kms.create_key()
         return Manifest(
             version=1,
-            environments=[Environment(id=ENVIRONMENT, kms_key_arn=self.key_arn, key_policy=key_policy)],
+            environments=[
+                manifests.environment(ENVIRONMENT, kms_key_arn=self.key_arn, key_policy=key_policy)
+            ],
             kms=KmsEndpoint(
                 region=self.kms.region,
                 host=self.kms.host_name,
