@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from enclave.manifest import Administrator, Environment, RecoveryRules, RelyingParty, TrustedIssuer
+from policy import layer_bytes, parse
 from policy.facts import BLIND, MESSAGE, TRANSACTION, TYPED_DATA, VALIDATOR_MESSAGE
 
 
@@ -45,9 +46,12 @@ EVERYTHING = (
 
 
 def layer(*rules: dict[str, Any], name: str = "environment", **members: Any) -> str:
-    """A layer of these rules, as JSON. The other layers may be absent."""
+    """A layer of these rules, in its canonical form. The other layers may be absent."""
     more = {"optionalLayers": ["account", "wallet", "signer"]} if name == "environment" else {}
-    return json.dumps({"version": 1, "layer": name, "rules": list(rules), **more, **members})
+    whole = {"version": 1, "environment": {"rules": []}, name: {"rules": list(rules), **more, **members}}
+    found = parse(json.dumps(whole).encode()).layer(name)
+    assert found is not None
+    return layer_bytes(found).decode()
 
 
 def spki(key: Any) -> bytes:
