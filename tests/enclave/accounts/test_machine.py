@@ -341,4 +341,4 @@ def test_a_code_that_was_revoked_is_seen_as_such():
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestLife.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
