@@ -15,6 +15,7 @@ Whatever fails on the way is a denial, and leaves a receipt too. A :class:`Grant
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .usage import Ledgers
 
 T = TypeVar("T")
+_IDS: Final = re.compile(r"[0-9a-f-]{36}(:[0-9a-f-]{36})?")
 
 _CHAINS: Final = {"ethereum": "EVM", "solana": "SVM", "bitcoin": "BTC"}
 _MAX_REASON: Final = 1000
@@ -336,7 +338,7 @@ class Gate:
                 return
             case "account", [user_id] if user_id == actor.user_id:
                 return
-            case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]):
+            case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]) if _IDS.fullmatch(subject):
                 await self._wallets.require_owner(actor, wallet_id)
                 return
         raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
