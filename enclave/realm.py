@@ -1,6 +1,6 @@
 """One environment in service: its rooms, and the way of a request through them.
 
-The gate hands out a :class:`~enclave.authorization.gate.Granted`, and only from that is anything carried out: whose request it is, what
+The gate hands out a :class:`~enclave.authorization.granted.Granted`, and only from that is anything carried out: whose request it is, what
 is signed and the permit to sign it are all taken from there, never from the session.
 """
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .accounts.service import Accounts
     from .actors import Actor
     from .authorization.entering import Doorway
-    from .authorization.gate import Gate, Granted
+    from .authorization.gate import Gate
+    from .authorization.granted import Granted
     from .authorization.journal import Journal
     from .authorization.replies import Replies
     from .authorization.rulebook import Rulebook
