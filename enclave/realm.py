@@ -19,6 +19,7 @@ from protocol.receipts import GetLogHead
 
 from . import faults, signing, wallets
 from .accounts.registration import Asking
+from .authorization.granted import DeniedError
 from .authorization.requirements import requirement_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Realm:
                 await self._rooms.journal.failed(granted.receipt, "ceremony_failed")
                 raise
             await self._rooms.journal.failed(granted.receipt, fault.code)
-            return cbor.encode(m.Answer(fault, granted.receipt))
+            raise DeniedError(fault.error(), granted.receipt) from None
         return cbor.encode(m.Answer(reply, granted.receipt))
 
     async def _dispatch(  # noqa: C901  (a line for each request)

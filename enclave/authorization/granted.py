@@ -72,9 +72,9 @@ class Granted:
 
 
 class DeniedError(CosignerError):
-    """A refusal that stands in the log.
+    """A refusal of something whose decision stands in the log: it was denied, or was allowed and failed.
 
-    :ivar receipt: its entry.
+    :ivar receipt: the decision's entry.
     """
 
     def __init__(self, error: CosignerError, receipt: SignedEntry | None) -> None:
