@@ -11,6 +11,7 @@ from .. import totp  # noqa: TID252
 from ..config import ClientConfig  # noqa: TID252
 from ..keys import SigningKey  # noqa: TID252
 from . import opening
+from .inputs import read_file
 from .sessions import when
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ async def totp_enable(options: argparse.Namespace, output: Output) -> None:
         output.note(f"secret            {totp.secret_text(secret)}")
         output.note(f"for a QR code     {totp.uri(secret, account=settings.environment, issuer='Cosigner')}")
         if options.confirm_file is not None:
-            return opening.read_file(options.confirm_file).decode("ascii", "replace")
+            return read_file(options.confirm_file).decode("ascii", "replace")
         return opening.secret_text(None, "Code that the app shows: ", "the code")
 
     async with opening.client(options, output) as client:

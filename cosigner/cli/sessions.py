@@ -15,6 +15,7 @@ from . import opening
 if TYPE_CHECKING:
     from protocol.accounts import Account, SessionKeyInfo
 
+    from ..client import AsyncClient  # noqa: TID252
     from .describe import Described
     from .output import Output
 
@@ -83,7 +84,7 @@ async def session_revoke(options: argparse.Namespace, output: Output) -> None:
     )
 
 
-async def _full(client: opening.AsyncClient, text: str) -> bytes:
+async def _full(client: AsyncClient, text: str) -> bytes:
     """A session key by its hexadecimal form, or the beginning of it."""
     found = [
         info.session_key for info in await client.session_keys() if info.session_key.hex().startswith(text)
