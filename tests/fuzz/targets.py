@@ -893,4 +893,4 @@ def native_ecdsa_message2(data: bytes) -> None:
     assert (len(signature), len(public_key)) == (64, 33)
 
 
-from tests.fuzz import identity  # noqa: E402, F401  (it registers its targets, by the decorator above)
+from tests.fuzz import decisions, identity  # noqa: E402, F401  (they register their targets, by the decorator above)
