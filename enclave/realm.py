@@ -1,6 +1,6 @@
 """One environment in service: its rooms, and the way of a request through them.
 
-The gate hands out a :class:`~enclave.authorization.gate.Granted`, and only from that is anything carried out: whose request it is, what
+The gate hands out a :class:`~enclave.authorization.granted.Granted`, and only from that is anything carried out: whose request it is, what
 is signed and the permit to sign it are all taken from there, never from the session.
 """
 
@@ -19,6 +19,7 @@ from protocol.receipts import GetLogHead
 
 from . import faults, signing, wallets
 from .accounts.registration import Asking
+from .authorization.granted import DeniedError
 from .authorization.requirements import requirement_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from .accounts.service import Accounts
     from .actors import Actor
     from .authorization.entering import Doorway
-    from .authorization.gate import Gate, Granted
+    from .authorization.gate import Gate
+    from .authorization.granted import Granted
     from .authorization.journal import Journal
     from .authorization.replies import Replies
     from .authorization.rulebook import Rulebook
@@ -96,7 +98,7 @@ class Realm:
                 await self._rooms.journal.failed(granted.receipt, "ceremony_failed")
                 raise
             await self._rooms.journal.failed(granted.receipt, fault.code)
-            return cbor.encode(m.Answer(fault, granted.receipt))
+            raise DeniedError(fault.error(), granted.receipt) from None
         return cbor.encode(m.Answer(reply, granted.receipt))
 
     async def _dispatch(  # noqa: C901  (a line for each request)

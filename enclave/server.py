@@ -28,7 +28,7 @@ from protocol.messages import Answer, Call, Close
 from threshold import ecdsa_setup_respond
 
 from . import faults, log
-from .authorization.gate import DeniedError
+from .authorization.granted import DeniedError
 from .sessions import ASKING, session_gone
 from .work import compute
 

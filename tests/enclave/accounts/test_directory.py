@@ -85,6 +85,8 @@ async def test_who_never_logged_in_is_nobody(world):
     assert await world.directory.by_login(L.login_id) is None
     assert await world.directory.get("a0000000-0000-4000-8000-000000000000") is None
     with refused("user_unknown"):
+        await world.directory.require("a0000000-0000-4000-8000-000000000000")
+    with refused("user_unknown"):
         await world.directory.change("a0000000-0000-4000-8000-000000000000", lambda record: record)
 
 

@@ -198,8 +198,9 @@ def test_the_fifth_wrong_code_locks_for_fifteen_minutes():
     for _ in range(5):
         record = guess(record)
     for moment in (NOW, NOW + 15 * MINUTE - 1):
-        with refused("factor_locked"):
+        with refused("factor_locked") as caught:
             factors.count_attempt(record, now_ms=moment, cold=False)
+        assert f" {-(-(NOW + 15 * MINUTE - moment) // 1000)} seconds" in caught.value.message
     assert spend(record, code_at(NOW + 15 * MINUTE), NOW + 15 * MINUTE).lockout == UNLOCKED
 
 
@@ -263,6 +264,8 @@ def test_an_enclave_that_has_seen_no_right_code_yet_locks_after_two():
 def test_who_has_no_second_factor_has_nothing_to_guess():
     with refused("factor_required"):
         factors.count_attempt(user(FIRST), now_ms=NOW, cold=False)
+    with refused("factor_required"):
+        factors.use_totp(user(FIRST), code_at(NOW), now_ms=NOW)
 
 
 # --- recovery -----------------------------------------------------------------------------------------------------------------------
