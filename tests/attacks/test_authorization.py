@@ -83,7 +83,9 @@ def test_before_a_login_nothing_is_served_but_what_the_table_says(request_):
             with pytest.raises(Refused):
                 await door.call(request_)
         assert spy.untouched
-        decided = [chain[1:] for chain in host.storage.log.values()]  # whoever asks for the head has the log begun
+        decided = [
+            chain[1:] for chain in host.storage.log.values()
+        ]  # whoever asks for the head has the log begun
         assert not any(decided)  # denials before a login are only counted
 
     run(scenario)
@@ -656,9 +658,13 @@ def test_another_users_wallet_is_not_to_be_had():
             ("account", user.user_id),
             ("environment", user.user_id),
             ("wallet", ""),
+            ("signer", f"{wallet}:"),
+            ("signer", f"{wallet}:A.B"),
         ):
             await refuses("not_owner", eve.door.call(a.GetPolicy(layer=layer, subject=subject)))
         assert spy.untouched
+        for nobody in (f"{wallet}:", f"{wallet}:A.B", f"{wallet}:{wallet}:{wallet}"):
+            await refuses("not_owner", user.door.call(a.GetPolicy(layer="signer", subject=nobody)))
         assert await user.door.call(m.GetWallet(wallet_id=wallet), m.WalletReply)
 
     run(scenario)
