@@ -209,7 +209,10 @@ def test_wallets_are_listed_and_shown(shell: Shell, wallets: dict[str, dict[str,
     expected = [{**wallet, "status": "active"} for wallet in wallets.values()]
     assert sorted(listed, key=lambda w: w["wallet_id"]) == sorted(expected, key=lambda w: w["wallet_id"])
     for wallet in wallets.values():
-        assert shell.unlocked("wallet", "show", wallet["wallet_id"], "--json").json == {**wallet, "enclave_epoch": 1}
+        assert shell.unlocked("wallet", "show", wallet["wallet_id"], "--json").json == {
+            **wallet,
+            "enclave_epoch": 1,
+        }
 
 
 @pytest.mark.parametrize("form", ["base64", "hexadecimal", "binary", "standard input"])
