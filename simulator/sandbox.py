@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from enclave.manifest import Administrator, Environment, RecoveryRules, RelyingParty, TrustedIssuer
+from policy import layer_bytes, parse
 from policy.facts import BLIND
 from simulator.issuer import HOST as ISSUER_HOST
 from simulator.issuer import ISSUER
@@ -127,14 +128,12 @@ def environment(state: Path, key_arn: str, issuer_ca: str) -> Environment:
 
 
 def policy() -> str:
-    """The environment's layer, JSON."""
-    layer = {
+    """The environment's layer, in its canonical form."""
+    written = {
         "version": 1,
-        "layer": "environment",
-        "optionalLayers": ["account", "wallet", "signer"],
-        "rules": list(RULES),
+        "environment": {"optionalLayers": ["account", "wallet", "signer"], "rules": list(RULES)},
     }
-    return json.dumps(layer)
+    return b"".join(layer_bytes(layer) for layer in parse(json.dumps(written).encode()).layers).decode()
 
 
 def _administrator(state: Path) -> bytes:
