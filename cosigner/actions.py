@@ -111,7 +111,9 @@ class Actions:
             except CosignerError as error:
                 again = sent and error.reaction is Reaction.RETRY
                 if isinstance(error, EnclaveRefused):
-                    again = error.code == "user_conflict"  # somebody changed the same record at the same moment
+                    again = (
+                        error.code == "user_conflict"
+                    )  # somebody changed the same record at the same moment
                 if not again or pause is None:
                     raise
                 self._keeper.forget()
@@ -213,12 +215,12 @@ class _Attempt:
         """
         named = frozenset(factor for factor in _IN_TURN if factor in refusal.message)
         left = self._available() - needed - self._tried
-        wanted = left & named if named else left
+        wanted = left & named or left  # a rule's closest reading may name another factor than the one at hand
         first = next((factor for factor in _IN_TURN if factor in wanted & _FIRST), None)
         self._tried |= needed & _FIRST
         if first is not None:  # one action carries one of them
             needed = needed - _FIRST | {first}
-        if "totp" in wanted and (named or first is None):
+        if "totp" in wanted and ("totp" in named or first is None):
             needed |= {"totp"}
         return needed if wanted else frozenset()
 

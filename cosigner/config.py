@@ -42,22 +42,34 @@ class TrustFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accept_editable_key_policy: bool = False
 
 
+class MockIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the mock stack's issuer gives tokens, for any user to whoever asks. No production configuration has this.
+
+    :ivar ca_pem: the TLS authority to accept there.
+    """
+
+    token_url: Annotated[str, Meta(pattern=r"^https://[^\s]+\Z")]
+    ca_pem: Annotated[str, Meta(min_length=1, max_length=16384)]
+
+
 class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The form of ``client.json``."""
 
     api_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z")]
     environment: EnvironmentId
     trust: TrustFile
+    mock_issuer: MockIssuer | None = None
 
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """A checked configuration. The last member is as of :class:`TrustFile`."""
+    """A checked configuration. The members are as of :class:`TrustFile` and :class:`ConfigFile`."""
 
     api_url: str
     environment: str
     policy: TrustPolicy
     accept_editable_key_policy: bool = False
+    mock_issuer: MockIssuer | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> ClientConfig:
@@ -96,6 +108,7 @@ class ClientConfig:
             environment=parsed.environment,
             policy=policy,
             accept_editable_key_policy=parsed.trust.accept_editable_key_policy,
+            mock_issuer=parsed.mock_issuer,
         )
 
 

@@ -15,6 +15,7 @@ import secrets
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
@@ -24,17 +25,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from protocol.envelope.errors import CosignerError, Culprit
 
+from . import mock_issuer
+from .audit_log import Trust, read_log, read_receipts, verify_log
 from .client import AsyncClient, Wallet
 from .config import ClientConfig
+from .demo_passkey import DemoPasskey
+from .errors import EnclaveRefused
+from .evidence import Evidence
 from .store import ShareStore
 
 if TYPE_CHECKING:
+    from protocol.envelope.messages import SignedEntry
+    from protocol.receipts import Link
+
     from .transport import Traffic
 
 Step = Callable[[str], AbstractContextManager[None]]
 
 _LAMPORTS: Final = 1_000_000
 _SATS_IN, _SATS_OUT, _FEE = 100_000, 60_000, 500
+_WITH_PASSKEY: Final = (
+    5 * 10**17
+)  # wei; the mock environment lets 0.05 ether go by the session key alone, and 5 with a passkey
+_TOO_MUCH: Final = 6 * 10**18
+_ORIGIN: Final = "https://localhost"  # what the mock manifest's relying party accepts
 _STOP_TIMEOUT: Final = 30.0  # seconds
 
 
@@ -44,15 +58,37 @@ async def run(step: Step) -> dict[str, Any]:
     :raises CosignerError: whatever failed; ``demo_unavailable`` where the mock stack or the checking libraries are not installed.
     """
     with tempfile.TemporaryDirectory(prefix="cosigner-demo-") as directory:
-        async with _stack(Path(directory), step) as config:
-            store = ShareStore.create(Path(directory) / "shares", secrets.token_bytes(32))
-            async with AsyncClient(config, store) as client:
-                return await _tour(client, step)
+        async with _stack(Path(directory), step) as (config, log):
+            shares = Path(directory) / "shares"
+            store = ShareStore.create(shares, secrets.token_bytes(32))
+            passkey = DemoPasskey(_ORIGIN)
+            async with AsyncClient(config, store, evidence=Evidence(passkeys=passkey)) as client:
+                report = await _tour(client, config, passkey, step)
+                with step("Verifying the receipts and the log"):
+                    head = await client.log_head()
+            report["audit"] = _audit(config, log, shares, head)
+            return report
 
 
-async def _tour(client: AsyncClient, step: Step) -> dict[str, Any]:
+async def _tour(
+    client: AsyncClient, config: ClientConfig, passkey: DemoPasskey, step: Step
+) -> dict[str, Any]:
     with step("Verifying the enclave's attestation"):
         verified = await client.attest()
+    report: dict[str, Any] = {
+        "attestation": {
+            "verified": True,
+            "module_id": verified.module_id,
+            "pcrs": {str(index): value.hex() for index, value in sorted(verified.pcrs.items())},
+            "root_sha256": verified.root_sha256,
+            "age_s": round(verified.age_s, 3),
+        }
+    }
+    with step("Logging in"):
+        report["login"] = await _login(client, config)
+    with step("Registering a passkey"):
+        added = await client.add_passkey("demo passkey")
+    report["passkey"] = {"credential_id": added.credential_id.hex(), "name": added.name}
     wallets, signatures = [], []
     for chain, demonstrate in (("solana", _solana), ("bitcoin", _bitcoin), ("ethereum", _ethereum)):
         with step(f"Creating a {chain} wallet"):
@@ -60,26 +96,109 @@ async def _tour(client: AsyncClient, step: Step) -> dict[str, Any]:
         wallets.append(wallet)
         with step(f"Signing for {chain}"):
             signatures.append(await demonstrate(client, wallet))
+    ethereum = wallets[-1]
+    with step("Asking for more than the policy allows"):
+        report["refusal"] = await _refused(client, ethereum)
+    with step("Asking for what the policy allows with a passkey"):
+        report["step_up"] = await _stepped_up(client, ethereum, passkey)
+    report["wallets"] = [
+        {
+            "wallet_id": wallet.wallet_id,
+            "suite": wallet.suite,
+            "chain": wallet.chain,
+            "address": wallet.address,
+            "public_key": wallet.public_key.hex(),
+            "epoch": wallet.epoch,
+        }
+        for wallet in wallets
+    ]
+    report["signatures"] = signatures
+    return report
+
+
+async def _login(client: AsyncClient, config: ClientConfig) -> dict[str, Any]:
+    """With a JWT of the mock stack's issuer, as an application gets one from its own."""
+    if config.mock_issuer is None:
+        raise _unavailable(b"the mock stack names no issuer", Path())
+    jwt = await asyncio.to_thread(mock_issuer.token, config.mock_issuer)
+    logged_in = await client.login(jwt)
+    (session_key,) = await client.session_keys()
     return {
-        "attestation": {
-            "verified": True,
-            "module_id": verified.module_id,
-            "pcrs": {str(index): value.hex() for index, value in sorted(verified.pcrs.items())},
-            "root_sha256": verified.root_sha256,
-            "age_s": round(verified.age_s, 3),
-        },
-        "wallets": [
-            {
-                "wallet_id": wallet.wallet_id,
-                "suite": wallet.suite,
-                "chain": wallet.chain,
-                "address": wallet.address,
-                "public_key": wallet.public_key.hex(),
-                "epoch": wallet.epoch,
-            }
-            for wallet in wallets
-        ],
-        "signatures": signatures,
+        "user_id": logged_in.user_id,
+        "session_key": session_key.session_key.hex(),
+        "expires_at": logged_in.session_key_expires_at,
+    }
+
+
+async def _refused(client: AsyncClient, wallet: Wallet) -> dict[str, Any]:
+    """More ether than any rule lets go: the enclave says no, and why, before it touches its share."""
+    from .evm import unsigned_transaction
+
+    payload = unsigned_transaction(_transaction(_TOO_MUCH))
+    try:
+        await client.sign_evm_transaction(wallet.wallet_id, payload)
+    except EnclaveRefused as error:
+        if error.code != "policy_denied" or error.receipt is None:
+            raise
+        return {
+            "payload": payload.hex(),
+            "wei": _TOO_MUCH,
+            "code": error.code,
+            "message": error.message,
+            "receipt": _receipt(error.receipt),
+        }
+    raise _check_failed("the demo", "a payment over every limit was signed")
+
+
+async def _stepped_up(client: AsyncClient, wallet: Wallet, passkey: DemoPasskey) -> dict[str, Any]:
+    """The session key alone does not do for this much. The enclave asks for a passkey, and the passkey signs the action's hash."""
+    asked_before = len(passkey.asked)
+    signed = await _ethereum(client, wallet, _WITH_PASSKEY)
+    asked = passkey.asked[asked_before:]
+    receipt = client.last_receipt
+    if len(asked) != 1 or receipt is None:
+        raise _check_failed("the demo", f"the passkey was asked {len(asked)} times, and not once")
+    return {
+        **signed,
+        "wei": _WITH_PASSKEY,
+        "action": asked[0].action.hash.hex(),
+        "receipt": _receipt(receipt.signed),
+    }
+
+
+def _audit(config: ClientConfig, log: Path, shares: Path, head: Link) -> dict[str, Any]:
+    """The host's log, checked without the host: every entry, every receipt of this client, and the newest entry that the enclave named."""
+    receipts = read_receipts(ShareStore.receipts(shares))
+    trust = Trust(config.policy, config.accept_editable_key_policy)
+    found = verify_log(read_log([log]), trust, receipts=receipts, live=head)
+    if not found.good:
+        raise _check_failed("the audit", found.problems[0].message)
+    return {
+        "good": found.good,
+        "entries": sum(chain.entries for chain in found.chains),
+        "allowed": sum(chain.allowed for chain in found.chains),
+        "denied": sum(chain.denied for chain in found.chains),
+        "receipts": len(receipts),
+        "end_is_certain": all(chain.end_is_certain for chain in found.chains),
+    }
+
+
+def _receipt(signed: SignedEntry) -> dict[str, str]:
+    return {"entry": signed.entry.hex(), "signature": signed.signature.hex()}
+
+
+def _transaction(wei: int) -> dict[str, Any]:
+    """A type-2 transaction on Sepolia."""
+    return {
+        "type": 2,
+        "chainId": 11155111,
+        "nonce": 0,
+        "to": "0x000000000000000000000000000000000000dEaD",
+        "value": wei,
+        "gas": 21_000,
+        "maxFeePerGas": 30 * 10**9,
+        "maxPriorityFeePerGas": 10**9,
+        "data": "0x",
     }
 
 
@@ -163,24 +282,14 @@ async def _bitcoin(client: AsyncClient, wallet: Wallet) -> dict[str, Any]:
     )
 
 
-async def _ethereum(client: AsyncClient, wallet: Wallet) -> dict[str, Any]:
+async def _ethereum(client: AsyncClient, wallet: Wallet, wei: int = 10**15) -> dict[str, Any]:
     """Send a type-2 transaction; the sender is recovered from it by eth_account."""
     from eth_account import Account
     from eth_account.typed_transactions.typed_transaction import TypedTransaction
 
     from .evm import unsigned_transaction
 
-    transaction = {
-        "type": 2,
-        "chainId": 11155111,  # Sepolia
-        "nonce": 0,
-        "to": "0x000000000000000000000000000000000000dEaD",
-        "value": 10**15,
-        "gas": 21_000,
-        "maxFeePerGas": 30 * 10**9,
-        "maxPriorityFeePerGas": 10**9,
-        "data": "0x",
-    }
+    transaction = _transaction(wei)
     payload = unsigned_transaction(transaction)
     digest = bytes(TypedTransaction.from_dict(transaction).hash())
     await client.open(ecdsa=True)  # the signature's figures are then its own
@@ -239,6 +348,11 @@ def describe(report: dict[str, Any]) -> list[str]:
         f"  manifest, PCR16   {attestation['pcrs']['16']}",
         f"  root              {attestation['root_sha256']}",
         f"  age               {attestation['age_s']} s",
+        "",
+        "Logged in with a JWT; a session key of this device speaks for the user from now on",
+        f"  user              {report['login']['user_id']}",
+        f"  session key       {report['login']['session_key']}",
+        f"  passkey           {report['passkey']['credential_id']} (virtual: a real one lives in a device)",
     ]
     for wallet, signature in zip(report["wallets"], report["signatures"], strict=True):
         lines += [
@@ -251,7 +365,34 @@ def describe(report: dict[str, Any]) -> list[str]:
             f"  verified by       {signature['verified_by']}",
             f"  time, traffic     {signature['ms']} ms, {_traffic(signature)}",
         ]
+    refusal, step_up, audit = report["refusal"], report["step_up"], report["audit"]
+    lines += [
+        "",
+        f"Refused by the enclave: {_ether(refusal['wei'])} ether, which is more than any rule of the policy lets go",
+        f"  code              {refusal['code']}",
+        *(
+            f"  {'reason' if not number else '':<18}{line}"
+            for number, line in enumerate(_wrapped(refusal["message"]))
+        ),
+        "",
+        f"Allowed with the passkey: {_ether(step_up['wei'])} ether, which the session key alone may not send",
+        f"  action signed     {step_up['action']}",
+        f"  signature         {_shortened(step_up['signature'])}",
+        f"  verified by       {step_up['verified_by']}",
+        "",
+        "Receipts and the host's log, verified offline",
+        f"  log               {audit['entries']} entries: {audit['allowed']} allowed, {audit['denied']} denied; nothing altered, dropped or forked",
+        f"  receipts          {audit['receipts']} of this client, all in the log",
+    ]
     return lines
+
+
+def _ether(wei: int) -> str:
+    return f"{wei / 10**18:g}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 100)
 
 
 def _traffic(signature: dict[str, Any]) -> str:
@@ -263,8 +404,8 @@ def _shortened(text: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _stack(directory: Path, step: Step) -> AsyncIterator[ClientConfig]:
-    """Run a mock stack as a process of its own for as long as the context lasts."""
+async def _stack(directory: Path, step: Step) -> AsyncIterator[tuple[ClientConfig, Path]]:
+    """Run a mock stack as a process of its own for as long as the context lasts: what clients need, and where the host keeps the log."""
     log = directory / "stack.log"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -285,7 +426,8 @@ async def _stack(directory: Path, step: Step) -> AsyncIterator[ClientConfig]:
             line = await process.stdout.readline() if process.stdout else b""
         if not line:
             raise _unavailable(await process.stderr.read() if process.stderr else b"", log)
-        yield ClientConfig.load(Path(json.loads(line)["client_config"]))
+        ready = json.loads(line)
+        yield ClientConfig.load(Path(ready["client_config"])), Path(ready["audit_log"])
     finally:
         with step("Stopping the mock stack"):
             await _stop(process)

@@ -73,11 +73,12 @@ def policy_in_words(policy: Policy) -> list[str]:
     """A policy for people, with its hash."""
     found = [f"policy  {policy_hash(policy).hex()}"]
     for layer in policy.layers:
-        found += ["", *_layer(layer)]
+        found += ["", *layer_in_words(layer)]
     return found
 
 
-def _layer(layer: Layer) -> list[str]:
+def layer_in_words(layer: Layer) -> list[str]:
+    """One layer for people."""
     found = [f"{layer.name}: {len(layer.rules)} rule{'s' if len(layer.rules) != 1 else ''}"]
     if layer.name == "environment":
         others = ", ".join(sorted(layer.optional)) or "none"

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from protocol.envelope.address import Address
+from simulator.issuer import HOST as ISSUER_HOST
 from simulator.kms.policy import ACCOUNT
 from simulator.kms.server import REGION
 from simulator.pki import write_private
+from simulator.sandbox import ISSUER_PORT
 from simulator.stack import KMS_PORT, client_config, kms_host, provision_kms
 
 ROLE: Final = "ASIAMOCKINSTANCEROLE"
@@ -37,16 +39,24 @@ def main() -> int:
     credentials = {"Version": 1, "AccessKeyId": ROLE, "SecretAccessKey": secrets.token_hex(16)}
     write_private(target / "credentials.json", json.dumps(credentials).encode())
     host = _host_config(
-        target, options.sockets, options.store, kms_port=options.kms_port, listen=options.listen
+        target,
+        options.sockets,
+        options.store,
+        kms_port=options.kms_port,
+        issuer=options.issuer,
+        listen=options.listen,
     )
     write_private(target / "host.json", json.dumps(host, indent=2).encode())
-    write_private(target / "client.json", client_config(options.state, options.api_url, pcrs))
+    write_private(
+        target / "client.json",
+        client_config(options.state, options.api_url, pcrs, token_url=options.token_url),
+    )
     print(f"Provisioned; {options.api_url} is where clients find the API.", flush=True)
     return 0
 
 
 def _host_config(
-    target: Path, sockets: Path, store: Path, *, kms_port: int, listen: Address
+    target: Path, sockets: Path, store: Path, *, kms_port: int, issuer: Address, listen: Address
 ) -> dict[str, Any]:
     name = kms_host({"region": REGION})
     return {
@@ -54,7 +64,12 @@ def _host_config(
         "enclave": {"address": f"unix:{sockets}/enclave"},
         "ports": {"storage": f"unix:{sockets}/storage", "tunnel": f"unix:{sockets}/tunnel"},
         "storage": {"sqlite": f"{store}/store.sqlite3"},
-        "tunnel": {"allow": [{"host": name, "port": KMS_PORT, "dial": f"tcp:{name}:{kms_port}"}]},
+        "tunnel": {
+            "allow": [
+                {"host": name, "port": KMS_PORT, "dial": f"tcp:{name}:{kms_port}"},
+                {"host": ISSUER_HOST, "port": ISSUER_PORT, "dial": str(issuer)},
+            ]
+        },
         "manifest": f"{target}/manifest.cbor",
         "credentials": {"source": "file", "path": f"{target}/credentials.json"},
         # A restarted enclave shall serve again within a second or two.
@@ -75,6 +90,16 @@ def _options() -> argparse.Namespace:
     for option, text in directories.items():
         parser.add_argument(option, type=Path, required=True, metavar="DIR", help=text)
     parser.add_argument("--kms-port", type=int, required=True, help="the KMS simulator's port")
+    parser.add_argument(
+        "--issuer",
+        type=Address.parse,
+        required=True,
+        metavar="ADDRESS",
+        help="the JWT issuer, as the host sees it",
+    )
+    parser.add_argument(
+        "--token-url", required=True, metavar="URL", help="where clients get the issuer's tokens"
+    )
     parser.add_argument(
         "--listen", type=Address.parse, required=True, metavar="ADDRESS", help="where the host serves its API"
     )

@@ -1,4 +1,4 @@
-"""``python -m simulator.stack``: the whole mock stack as separate processes: KMS, host, and the enclave that the host supervises.
+"""``python -m simulator.stack``: the whole mock stack as separate processes: KMS, JWT issuer, host, and the enclave that the host supervises.
 
 It plays the operator: creates the KMS key, writes the manifest, puts a key policy that pins this very measurement, starts the host, and
 writes the configuration that clients use (``client.json``).
@@ -28,12 +28,13 @@ import boto3
 from botocore.config import Config
 
 from attestation import TrustPolicy
-from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
+from enclave.manifest import MANIFEST_PCR, KmsEndpoint, Manifest, expected_pcr
+from simulator.issuer import HOST as ISSUER_HOST
 from simulator.kms import key_policy
 from simulator.measure import measurements
 from simulator.pki import NitroPki, write_private
+from simulator.sandbox import ENVIRONMENT, ISSUER_PORT, environment
 
-ENVIRONMENT: Final = "sandbox"
 KMS_PORT: Final = 443  # the port that enclave and manifest know; the host's tunnel leads it to the simulator
 OPERATOR: Final = "AKIAMOCKOPERATORUSER"  # the simulator takes the access key id for the user's name
 _START_TIMEOUT: Final = 60.0  # seconds
@@ -45,11 +46,15 @@ class Stack:
     """A running stack.
 
     :ivar client_config: the file that clients need.
+    :ivar audit_log: where the host keeps the log of decisions.
+    :ivar token_url: where the mock issuer gives tokens.
     """
 
     api_url: str
     client_config: Path
     state: Path
+    audit_log: Path
+    token_url: str
 
 
 class StackError(Exception):
@@ -71,21 +76,27 @@ def running(state: Path, *, api_port: int = 0, log: int | None = None) -> Iterat
         sockets = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="cosigner-")))
         kms = exits.enter_context(_process(["simulator.kms", "--state", str(state), "--json"], log))
         ready = _ready_line(kms, "the KMS simulator")
+        arguments = ["--state", str(state), "--kms", ready["url"], "--environment", ENVIRONMENT, "--json"]
+        issuer = exits.enter_context(_process(["simulator.issuer", *arguments], log))
+        issuing = _ready_line(issuer, "the JWT issuer")
         pcrs, manifest_file = provision_kms(state, ready)
+        tunnel = [
+            {"host": host, "port": port, "dial": f"tcp:127.0.0.1:{there}"}
+            for host, port, there in (
+                (kms_host(ready), KMS_PORT, ready["port"]),
+                (ISSUER_HOST, ISSUER_PORT, issuing["port"]),
+            )
+        ]
         host_config = _host_config(
-            state,
-            sockets,
-            kms_host=kms_host(ready),
-            kms_port=ready["port"],
-            manifest_file=manifest_file,
-            api_port=api_port,
+            state, sockets, tunnel=tunnel, manifest_file=manifest_file, api_port=api_port
         )
         host = exits.enter_context(_process(["host", "--config", str(host_config), "--json"], log))
         api_url = _ready_line(host, "the host")["url"]
         _await_enclave(api_url, host)
         client_file = state / "client.json"
-        write_private(client_file, client_config(state, api_url, pcrs))
-        yield Stack(api_url, client_file, state)
+        token_url = f"{issuing['url']}/token"
+        write_private(client_file, client_config(state, api_url, pcrs, token_url=token_url))
+        yield Stack(api_url, client_file, state, state / "store.sqlite3.audit-log", token_url)
 
 
 def kms_host(ready: dict[str, Any]) -> str:
@@ -112,7 +123,8 @@ def provision_kms(state: Path, ready: dict[str, Any]) -> tuple[dict[int, bytes],
         write_private(key_file, key_arn.encode())
     manifest = Manifest(
         version=1,
-        environments=[Environment(id=ENVIRONMENT, kms_key_arn=key_arn, key_policy="editable")],
+        # One TLS authority of the simulator signs for KMS and issuer.
+        environments=[environment(state, key_arn, Path(ready["ca_file"]).read_text())],
         kms=KmsEndpoint(
             region=ready["region"],
             host=kms_host(ready),
@@ -149,7 +161,7 @@ def editable(policy: str, account: str) -> str:
 
 
 def _host_config(
-    state: Path, sockets: Path, *, kms_host: str, kms_port: int, manifest_file: Path, api_port: int
+    state: Path, sockets: Path, *, tunnel: list[dict[str, Any]], manifest_file: Path, api_port: int
 ) -> Path:
     credentials = state / "credentials.json"
     write_private(
@@ -179,7 +191,7 @@ def _host_config(
         },
         "ports": {"storage": addresses["storage"], "tunnel": addresses["tunnel"]},
         "storage": {"sqlite": str(state / "store.sqlite3")},
-        "tunnel": {"allow": [{"host": kms_host, "port": KMS_PORT, "dial": f"tcp:127.0.0.1:{kms_port}"}]},
+        "tunnel": {"allow": tunnel},
         "manifest": str(manifest_file),
         "credentials": {"source": "file", "path": str(credentials)},
     }
@@ -188,8 +200,8 @@ def _host_config(
     return path
 
 
-def client_config(state: Path, api_url: str, pcrs: dict[int, bytes]) -> bytes:
-    """What clients need: where the API is, and what the enclave behind it must be."""
+def client_config(state: Path, api_url: str, pcrs: dict[int, bytes], *, token_url: str) -> bytes:
+    """What clients need: where the API is, what the enclave behind it must be, and where the mock issuer gives tokens."""
     trust = TrustPolicy(roots=frozenset({NitroPki.open(state).root_sha256}))
     config = {
         "api_url": api_url,
@@ -200,6 +212,7 @@ def client_config(state: Path, api_url: str, pcrs: dict[int, bytes]) -> bytes:
             "max_age_s": int(trust.max_age.total_seconds()),
             "accept_editable_key_policy": True,  # the mock operator edits it with every change of the code
         },
+        "mock_issuer": {"token_url": token_url, "ca_pem": (state / "kms-ca.pem").read_text()},
     }
     return json.dumps(config, indent=2).encode()
 
@@ -282,7 +295,13 @@ def main() -> int:
 
 def _announce(stack: Stack, *, as_json: bool) -> None:
     if as_json:
-        ready = {"ready": True, "api_url": stack.api_url, "client_config": str(stack.client_config)}
+        ready = {
+            "ready": True,
+            "api_url": stack.api_url,
+            "client_config": str(stack.client_config),
+            "audit_log": str(stack.audit_log),
+            "state": str(stack.state),
+        }
         print(json.dumps(ready), flush=True)
         return
     print(
@@ -291,6 +310,7 @@ def _announce(stack: Stack, *, as_json: bool) -> None:
   client config  {stack.client_config}
 Try in another terminal:
   .venv/bin/cosigner attest
+  .venv/bin/cosigner login
   .venv/bin/cosigner wallet create --chain solana
 Ctrl-C stops it; wallets stay in {stack.state}.""",
         flush=True,
@@ -300,7 +320,7 @@ Ctrl-C stops it; wallets stay in {stack.state}.""",
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m simulator.stack",
-        description="Run KMS simulator, host and enclave (mock attestation) as separate processes.",
+        description="Run KMS simulator, JWT issuer, host and enclave (mock attestation) as separate processes.",
     )
     parser.add_argument(
         "--state",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,11 @@ from protocol.envelope.errors import CosignerError, Culprit
 from .. import audit  # noqa: TID252
 from .. import demo as demonstration  # noqa: TID252
 from ..client import AsyncClient, Wallet  # noqa: TID252
-from ..config import DEFAULT_PATH, PATH_VARIABLE, ClientConfig  # noqa: TID252
+from ..config import ClientConfig  # noqa: TID252
 from ..store import ShareStore, StoredWallet  # noqa: TID252
-from . import describe
+from . import describe, opening
 from .inputs import (
     evm_transaction_from,
-    open_store,
-    passphrase_for,
     psbt_from,
     read_file,
     solana_message_from,
@@ -54,18 +51,16 @@ async def audit_rebuild(options: argparse.Namespace, output: Output) -> int:
 
 async def wallet_create(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet create``."""
-    settings = ClientConfig.load(options.config)
-    store = _open_store(options, output, create=True)
-    async with AsyncClient(settings, store) as client:
+    async with opening.client(options, output, create=True) as client:
         with output.step("Generating the key with the enclave"):
-            wallet = await client.create_wallet(options.chain, options.network)
+            wallet = await client.create_wallet(options.chain, options.network, **opening.given(options))
     data, lines = describe.wallet(wallet)
     output.result(data, ["Created.", *lines])
 
 
 async def wallet_list(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet list``."""
-    directory = _store_directory(options)
+    directory = opening.store_directory(options)
     refusals: list[CosignerError] = []
     if options.resume and any(entry.pending for entry in ShareStore.wallets(directory)):
         refusals = await _resume(options, output, directory)
@@ -78,8 +73,7 @@ async def wallet_list(options: argparse.Namespace, output: Output) -> None:
 async def _resume(options: argparse.Namespace, output: Output, directory: Path) -> list[CosignerError]:
     """Settle every pending wallet; one that cannot be settled does not stand in the way of the others."""
     refusals = []
-    store = _open_store(options, output, create=False)
-    async with AsyncClient(ClientConfig.load(options.config), store) as client:
+    async with opening.client(options, output) as client:
         for entry in ShareStore.wallets(directory):
             if entry.pending:
                 with output.step(f"Settling {entry.info.wallet_id}"):
@@ -93,7 +87,7 @@ async def _resume(options: argparse.Namespace, output: Output, directory: Path) 
 async def wallet_show(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet show``."""
     local = stored_wallet(options).info
-    async with AsyncClient(ClientConfig.load(options.config)) as client:
+    async with opening.client(options, output) as client:
         with output.step("Asking the enclave for the wallet"):
             remote = await client.enclave_wallet(local.wallet_id)
     here = Wallet.of(local)
@@ -116,9 +110,7 @@ async def wallet_show(options: argparse.Namespace, output: Output) -> None:
 
 async def wallet_address(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet address``."""
-    settings = ClientConfig.load(options.config)
-    store = _open_store(options, output, create=False)
-    async with AsyncClient(settings, store) as client:
+    async with opening.client(options, output) as client:
         address = await client.derived_address(options.wallet, options.path)
     path = "/".join(str(element) for element in options.path)
     output.result({"wallet_id": options.wallet, "path": path, "address": address}, [address])
@@ -126,24 +118,22 @@ async def wallet_address(options: argparse.Namespace, output: Output) -> None:
 
 async def sign_solana(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign solana``."""
-    settings = ClientConfig.load(options.config)
     message = solana_message_from(read_file(options.file))
-    store = _open_store(options, output, create=False)
-    async with AsyncClient(settings, store) as client:
+    async with opening.client(options, output) as client:
         with output.step("Signing with the enclave"):
-            signed = await client.sign_solana(options.wallet, message)
+            signed = await client.sign_solana(options.wallet, message, **opening.given(options))
     data, lines = describe.solana_signature(signed)
     output.result(data, lines)
 
 
 async def sign_bitcoin(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign bitcoin``."""
-    settings = ClientConfig.load(options.config)
     psbt = psbt_from(read_file(options.file))
-    store = _open_store(options, output, create=False)
-    async with AsyncClient(settings, store) as client:
+    async with opening.client(options, output) as client:
         with output.step("Signing with the enclave"):
-            signed = await client.sign_bitcoin(options.wallet, psbt, path=options.path)
+            signed = await client.sign_bitcoin(
+                options.wallet, psbt, path=options.path, **opening.given(options)
+            )
     if options.out is not None:
         try:
             options.out.write_bytes(signed.psbt)
@@ -161,7 +151,9 @@ async def sign_evm_transaction(options: argparse.Namespace, output: Output) -> N
     await _sign_evm(
         options,
         output,
-        lambda client: client.sign_evm_transaction(options.wallet, unsigned, path=options.path),
+        lambda client: client.sign_evm_transaction(
+            options.wallet, unsigned, path=options.path, **opening.given(options)
+        ),
     )
 
 
@@ -169,7 +161,11 @@ async def sign_evm_message(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign evm message``."""
     message = read_file(options.file)
     await _sign_evm(
-        options, output, lambda client: client.sign_evm_message(options.wallet, message, path=options.path)
+        options,
+        output,
+        lambda client: client.sign_evm_message(
+            options.wallet, message, path=options.path, **opening.given(options)
+        ),
     )
 
 
@@ -179,7 +175,9 @@ async def sign_evm_typed_data(options: argparse.Namespace, output: Output) -> No
     await _sign_evm(
         options,
         output,
-        lambda client: client.sign_evm_typed_data(options.wallet, typed_data, path=options.path),
+        lambda client: client.sign_evm_typed_data(
+            options.wallet, typed_data, path=options.path, **opening.given(options)
+        ),
     )
 
 
@@ -188,9 +186,7 @@ async def _sign_evm(
     output: Output,
     sign: Callable[[AsyncClient], Awaitable[EthereumSignature]],
 ) -> None:
-    settings = ClientConfig.load(options.config)
-    store = _open_store(options, output, create=False)
-    async with AsyncClient(settings, store) as client:
+    async with opening.client(options, output) as client:
         with output.step("Signing with the enclave"):
             signed = await sign(client)
     data, lines = describe.evm_signature(signed)
@@ -203,26 +199,12 @@ async def demo(_: argparse.Namespace, output: Output) -> None:
     output.result(report, demonstration.describe(report))
 
 
-def _store_directory(options: argparse.Namespace) -> Path:
-    if options.store is not None:
-        return Path(options.store)
-    settings = options.config or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
-    return Path(settings).parent / "shares"
-
-
-def _open_store(options: argparse.Namespace, output: Output, *, create: bool) -> ShareStore:
-    directory = _store_directory(options)
-    passphrase = passphrase_for(directory, options.passphrase_file, create=create)
-    with output.step("Unlocking the share store"):
-        return open_store(directory, passphrase)
-
-
 def stored_wallet(options: argparse.Namespace) -> StoredWallet:
     """A wallet of this device by its id.
 
     :raises CosignerError: ``wallet_missing``.
     """
-    for entry in ShareStore.wallets(_store_directory(options)):
+    for entry in ShareStore.wallets(opening.store_directory(options)):
         if entry.info.wallet_id == options.wallet and not entry.pending:
             return entry
     raise CosignerError(

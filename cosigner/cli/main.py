@@ -16,7 +16,8 @@ from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from threshold import PayloadError, ThresholdError
 
 from .. import config  # noqa: TID252
-from . import commands
+from . import commands, sessions
+from .accounts_parser import add_accounts, add_hand_over, authorizing
 from .audit_logs_parser import add_audit_log
 from .inputs import derivation_path
 from .output import Output
@@ -65,10 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="cosigner",
         description="Wallets whose key is shared between this device and an attested AWS Nitro enclave.",
-        epilog="Start a mock stack with `make stack`; then `cosigner attest` and `cosigner wallet create --chain solana`.",
+        epilog="Start a mock stack with `make stack`; then `cosigner attest`, `cosigner login` and `cosigner wallet create --chain solana`.",
     )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     everywhere = _common()
+    acting = [everywhere, _unlocking(), authorizing(_Parser)]
 
     attest = subparsers.add_parser(
         "attest",
@@ -78,12 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     attest.set_defaults(run=commands.attest)
 
+    add_accounts(subparsers, acting)
     wallet = subparsers.add_parser("wallet", help="create, list and show wallets")
     wallets = wallet.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    unlocking = _unlocking()
     create = wallets.add_parser(
         "create",
-        parents=[everywhere, unlocking],
+        parents=acting,
         help="create a wallet",
         description="Create a 2-of-2 wallet by distributed key generation with the enclave.",
     )
@@ -94,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     create.set_defaults(run=commands.wallet_create)
     listing = wallets.add_parser(
         "list",
-        parents=[everywhere, unlocking],
+        parents=acting,
         help="list the wallets of this device",
         description="List the wallets whose shares this device holds. Needs no passphrase unless --resume is given.",
     )
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=commands.wallet_list)
     show = wallets.add_parser(
         "show",
-        parents=[everywhere],
+        parents=acting,
         help="show a wallet, here and in the enclave",
         description="Show a wallet as this device and the enclave have it, and whether the two agree.",
     )
@@ -115,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
     address = wallets.add_parser(
         "address",
-        parents=[everywhere, unlocking],
+        parents=acting,
         help="show an address below a wallet's key",
         description="Show the address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet's key. Needs no enclave.",
     )
@@ -125,58 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     address.set_defaults(run=commands.wallet_address)
 
-    sign = subparsers.add_parser("sign", help="sign a transaction together with the enclave")
-    signs = sign.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    solana = signs.add_parser(
-        "solana",
-        parents=[everywhere, unlocking],
-        help="sign a Solana message",
-        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary.",
-    )
-    solana.set_defaults(run=commands.sign_solana)
-    bitcoin = signs.add_parser(
-        "bitcoin",
-        parents=[everywhere, unlocking],
-        help="sign a PSBT",
-        description="Sign every Taproot key-path input of a PSBT (version 0, binary or base64) that belongs to the wallet.",
-    )
-    bitcoin.add_argument("--out", type=Path, metavar="FILE", help="write the signed PSBT (binary) to FILE")
-    bitcoin.set_defaults(run=commands.sign_bitcoin)
-    evm = signs.add_parser("evm", help="sign for Ethereum and other EVM chains")
-    evms = evm.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    transaction = evms.add_parser(
-        "tx",
-        parents=[everywhere, unlocking],
-        help="sign a transaction",
-        description="Sign a transaction of types 0 to 4: a JSON object as eth_account and web3.py take it (without "
-        "`from`), or the unsigned transaction as hexadecimal text.",
-    )
-    transaction.set_defaults(run=commands.sign_evm_transaction)
-    message = evms.add_parser(
-        "message",
-        parents=[everywhere, unlocking],
-        help="sign a message (personal_sign)",
-        description="Sign the bytes of FILE as a message (EIP-191, version E).",
-    )
-    message.set_defaults(run=commands.sign_evm_message)
-    typed_data = evms.add_parser(
-        "typed-data",
-        parents=[everywhere, unlocking],
-        help="sign typed data (EIP-712)",
-        description="Sign typed data: a JSON object as eth_signTypedData_v4 takes it.",
-    )
-    typed_data.set_defaults(run=commands.sign_evm_typed_data)
-    for command in (bitcoin, transaction, message, typed_data):
-        command.add_argument(
-            "--path",
-            type=derivation_path,
-            default=(),
-            metavar="PATH",
-            help="unhardened path below the wallet's key, such as 0/5 (default: the wallet's own key)",
-        )
-    for command in (solana, bitcoin, transaction, message, typed_data):
-        command.add_argument("--wallet", required=True, metavar="ID", help="the wallet's id")
-        command.add_argument("file", type=Path, metavar="FILE", help="what to sign; - is standard input")
+    add_hand_over(wallets, acting)
+    _add_sign(subparsers, acting)
 
     audit = subparsers.add_parser("audit", help="check what runs against what it should be")
     audits = audit.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -196,17 +148,82 @@ def _parser() -> argparse.ArgumentParser:
     )
     rebuild.set_defaults(run=commands.audit_rebuild)
     add_audit_log(audits, _Parser(add_help=False))
-    add_policy(subparsers, _Parser(add_help=False))
+    receipts = audits.add_parser(
+        "receipts",
+        parents=[everywhere],
+        help="list the receipts that this device keeps",
+        description="List the files of the enclave's signed receipts for this device's actions, allowed and denied, oldest first. "
+        "`cosigner audit log verify --receipt FILE` looks for them in a log.",
+    )
+    receipts.add_argument("--about", metavar="ID", help="only those about this wallet or user")
+    receipts.set_defaults(run=sessions.receipts)
+    add_policy(subparsers, _Parser(add_help=False), acting)
 
     demo = subparsers.add_parser(
         "demo",
         help="run the whole way once against a mock stack of its own",
-        description="Start a mock stack in a temporary directory, verify its attestation, create a wallet for every suite, sign a "
-        "real transaction with each, have independent libraries check the signatures, and stop the stack.",
+        description="Start a mock stack in a temporary directory, verify its attestation, log in, register a (virtual) passkey, create a "
+        "wallet for every suite, sign a real transaction with each under the environment's policy, show a refusal and a step-up, have "
+        "independent libraries check the signatures, verify the receipts and the log offline, and stop the stack.",
     )
     demo.add_argument("--json", action="store_true", help="print one JSON object")
     demo.set_defaults(run=commands.demo)
     return parser
+
+
+def _add_sign(subparsers: argparse._SubParsersAction[_Parser], acting: list[_Parser]) -> None:
+    sign = subparsers.add_parser("sign", help="sign a transaction together with the enclave")
+    signs = sign.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    solana = signs.add_parser(
+        "solana",
+        parents=acting,
+        help="sign a Solana message",
+        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary.",
+    )
+    solana.set_defaults(run=commands.sign_solana)
+    bitcoin = signs.add_parser(
+        "bitcoin",
+        parents=acting,
+        help="sign a PSBT",
+        description="Sign every Taproot key-path input of a PSBT (version 0, binary or base64) that belongs to the wallet.",
+    )
+    bitcoin.add_argument("--out", type=Path, metavar="FILE", help="write the signed PSBT (binary) to FILE")
+    bitcoin.set_defaults(run=commands.sign_bitcoin)
+    evm = signs.add_parser("evm", help="sign for Ethereum and other EVM chains")
+    evms = evm.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    transaction = evms.add_parser(
+        "tx",
+        parents=acting,
+        help="sign a transaction",
+        description="Sign a transaction of types 0 to 4: a JSON object as eth_account and web3.py take it (without "
+        "`from`), or the unsigned transaction as hexadecimal text.",
+    )
+    transaction.set_defaults(run=commands.sign_evm_transaction)
+    message = evms.add_parser(
+        "message",
+        parents=acting,
+        help="sign a message (personal_sign)",
+        description="Sign the bytes of FILE as a message (EIP-191, version E).",
+    )
+    message.set_defaults(run=commands.sign_evm_message)
+    typed_data = evms.add_parser(
+        "typed-data",
+        parents=acting,
+        help="sign typed data (EIP-712)",
+        description="Sign typed data: a JSON object as eth_signTypedData_v4 takes it.",
+    )
+    typed_data.set_defaults(run=commands.sign_evm_typed_data)
+    for command in (bitcoin, transaction, message, typed_data):
+        command.add_argument(
+            "--path",
+            type=derivation_path,
+            default=(),
+            metavar="PATH",
+            help="unhardened path below the wallet's key, such as 0/5 (default: the wallet's own key)",
+        )
+    for command in (solana, bitcoin, transaction, message, typed_data):
+        command.add_argument("--wallet", required=True, metavar="ID", help="the wallet's id")
+        command.add_argument("file", type=Path, metavar="FILE", help="what to sign; - is standard input")
 
 
 def _common() -> _Parser:

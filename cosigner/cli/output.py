@@ -30,6 +30,10 @@ class Output:
         """Print ``data`` as JSON, or ``lines``."""
         print(json.dumps(data, indent=2) if self._as_json else "\n".join(lines), flush=True)
 
+    def note(self, line: str) -> None:
+        """Tell a person something that is not the result, on standard error."""
+        print(line, file=sys.stderr, flush=True)
+
     def error(self, error: CosignerError) -> None:
         """Print an error: code, what happened, who caused it and what to do."""
         step = getattr(error, "step", None)

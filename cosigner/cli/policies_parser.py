@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,18 +12,25 @@ from policy.rules import FACTORS, OPERATIONS, SIGNERS
 
 from ..policies import CHAINS  # noqa: TID252
 from . import policies
+from .accounts_parser import add_layers
 
 Parser = TypeVar("Parser", bound=argparse.ArgumentParser)
 
 
-def add_policy(subparsers: argparse._SubParsersAction[Parser], common: Parser) -> None:
-    """Add the command. Subcommands are of the class of ``common``, a parser without arguments."""
+def add_policy(
+    subparsers: argparse._SubParsersAction[Parser], common: Parser, acting: Sequence[argparse.ArgumentParser]
+) -> None:
+    """Add the command. Subcommands are of the class of ``common``, a parser without arguments.
+
+    :param acting: what those take that ask the enclave.
+    """
     common.add_argument("--json", action="store_true", help="print one JSON object")
     policy = subparsers.add_parser(
-        "policy", help="check payloads against a policy offline, and show policies"
+        "policy", help="check payloads against a policy offline; show policies, and replace them"
     )
     commands = policy.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_check(commands, common)
+    add_layers(commands, acting)
     show = commands.add_parser(
         "show",
         parents=[common],

@@ -146,7 +146,9 @@ def shell(running: stack.Stack, tmp_path_factory: pytest.TempPathFactory) -> She
     passphrase = directory / "passphrase"
     passphrase.write_text(PASSPHRASE + "\n")
     cheap_store(directory / "shares")
-    return Shell(running.client_config, directory / "shares", passphrase)
+    shell = Shell(running.client_config, directory / "shares", passphrase)
+    assert shell.unlocked("login", "--as", "the tests of the command").code == 0
+    return shell
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +192,10 @@ def test_wallets_are_listed_and_shown(shell: Shell, wallets: dict[str, dict[str,
     expected = [{**wallet, "status": "active"} for wallet in wallets.values()]
     assert sorted(listed, key=lambda w: w["wallet_id"]) == sorted(expected, key=lambda w: w["wallet_id"])
     for wallet in wallets.values():
-        assert shell("wallet", "show", wallet["wallet_id"], "--json").json == {**wallet, "enclave_epoch": 1}
+        assert shell.unlocked("wallet", "show", wallet["wallet_id"], "--json").json == {
+            **wallet,
+            "enclave_epoch": 1,
+        }
 
 
 @pytest.mark.parametrize("form", ["base64", "hexadecimal", "binary", "standard input"])
@@ -332,7 +337,7 @@ def test_the_commands_print_lines_for_a_person(
     for wallet in wallets.values():
         assert wallet["wallet_id"] in listed.out
         assert wallet["address"] in listed.out
-    shown = shell("wallet", "show", wallets["solana"]["wallet_id"])
+    shown = shell.unlocked("wallet", "show", wallets["solana"]["wallet_id"])
     assert shown.code == 0
     assert wallets["solana"]["address"] in shown.out
     assert "epoch 1, agrees" in shown.out
@@ -573,7 +578,7 @@ def test_refused_payloads_exit_with_one_and_their_code(
     ):
         ran = shell.unlocked("sign", *arguments, "--json")
         assert ran.error["code"] == code, arguments
-    assert shell("wallet", "show", UNKNOWN, "--json").error["code"] == "wallet_missing"
+    assert shell.unlocked("wallet", "show", UNKNOWN, "--json").error["code"] == "wallet_missing"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import struct
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account import Account
@@ -18,6 +19,7 @@ from eth_account.messages import encode_defunct
 
 from cosigner import AsyncClient, AttestationRefused, Client, ClientConfig, EnclaveRefused, ShareStore
 from cosigner.cli import main as command
+from cosigner.mock_issuer import token
 from simulator import stack
 from tests.support.world import (
     PASSPHRASE,
@@ -45,6 +47,11 @@ def shares(tmp_path):
 
 def config(running) -> ClientConfig:
     return ClientConfig.load(running.client_config)
+
+
+def logged_in(running, subject: str = "alice") -> dict[str, Any]:
+    """The keyword with which a client logs in by itself, as a user of the mock issuer."""
+    return {"token_provider": lambda: token(config(running).mock_issuer, subject)}
 
 
 def enclave_process(state: Path) -> int:
@@ -90,7 +97,7 @@ def enclave_socket(running) -> str:
 
 
 def test_a_wallet_of_every_suite_is_made_and_signs(running, shares):
-    with Client(config(running), shares) as client:
+    with Client(config(running), shares, **logged_in(running)) as client:
         solana, bitcoin = client.create_wallet("solana"), client.create_wallet("bitcoin", "regtest")
         message = solana_message(solana.address)
         signed = client.sign_solana(solana.wallet_id, message)
@@ -105,7 +112,7 @@ def test_a_wallet_of_every_suite_is_made_and_signs(running, shares):
 
 
 def test_an_enclave_killed_between_key_generation_and_signing_still_signs(running, shares):
-    with Client(config(running), shares) as client:
+    with Client(config(running), shares, **logged_in(running)) as client:
         wallet = client.create_wallet("solana")
         kill_enclave(running)
         message = solana_message(wallet.address)
@@ -113,7 +120,7 @@ def test_an_enclave_killed_between_key_generation_and_signing_still_signs(runnin
 
 
 def test_an_enclave_killed_between_ethereum_signatures_costs_one_attempt(running, shares):
-    with Client(config(running), shares) as client:
+    with Client(config(running), shares, **logged_in(running)) as client:
         wallet = client.create_wallet("ethereum")
         account = client.evm_account(wallet.wallet_id, path=(0, 5))
         transaction = {
@@ -133,7 +140,7 @@ def test_an_enclave_killed_between_ethereum_signatures_costs_one_attempt(running
 
 
 def test_the_address_below_a_wallet_is_shown_by_the_command(running, shares, tmp_path, capsys):
-    with Client(config(running), shares) as client:
+    with Client(config(running), shares, **logged_in(running)) as client:
         wallet = client.create_wallet("bitcoin")
         expected = client.derived_address(wallet.wallet_id, (0, 5))
     (tmp_path / "passphrase").write_bytes(PASSPHRASE)
@@ -146,8 +153,8 @@ def test_the_address_below_a_wallet_is_shown_by_the_command(running, shares, tmp
 def test_two_clients_at_once_sign_with_one_wallet(running, shares, tmp_path):
     async def scenario():
         async with (
-            AsyncClient(config(running), shares) as first,
-            AsyncClient(config(running), shares) as second,
+            AsyncClient(config(running), shares, **logged_in(running)) as first,
+            AsyncClient(config(running), shares, **logged_in(running)) as second,
         ):
             wallet = await first.create_wallet("solana")
             messages = [solana_message(wallet.address, lamports) for lamports in range(1, 9)]
@@ -165,7 +172,10 @@ def test_a_client_that_pins_another_image_sends_nothing(running, shares, tmp_pat
     parsed["trust"]["pcrs"]["0"] = ["ab" * 48]
     other = tmp_path / "client.json"
     other.write_text(json.dumps(parsed))
-    with Client(ClientConfig.load(other), shares) as client, pytest.raises(AttestationRefused) as refused:
+    with (
+        Client(ClientConfig.load(other), shares, **logged_in(running)) as client,
+        pytest.raises(AttestationRefused) as refused,
+    ):
         client.create_wallet("solana")
     assert refused.value.code == "attestation_pcr_mismatch"
 
@@ -175,13 +185,19 @@ def test_a_client_with_the_production_root_refuses_the_simulator(running, shares
     parsed["trust"]["roots"] = ["641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b"]
     other = tmp_path / "client.json"
     other.write_text(json.dumps(parsed))
-    with Client(ClientConfig.load(other), shares) as client, pytest.raises(AttestationRefused) as refused:
+    with (
+        Client(ClientConfig.load(other), shares, **logged_in(running)) as client,
+        pytest.raises(AttestationRefused) as refused,
+    ):
         client.attest()
     assert refused.value.code == "attestation_root_not_trusted"
 
 
 def test_a_wallet_that_nobody_made_is_unknown(running, shares):
-    with Client(config(running), shares) as client, pytest.raises(EnclaveRefused) as refused:
+    with (
+        Client(config(running), shares, **logged_in(running)) as client,
+        pytest.raises(EnclaveRefused) as refused,
+    ):
         client.enclave_wallet("00000000-0000-4000-8000-000000000000")
     assert refused.value.code == "wallet_unknown"
 
@@ -208,7 +224,7 @@ def test_hostile_frames_at_the_enclaves_door_end_that_connection_and_nothing_els
         door.shutdown(socket.SHUT_WR)
         assert door.recv(1) == b""  # closed without a word
     assert enclave_process(running.state) == pid
-    with Client(config(running), shares) as client:
+    with Client(config(running), shares, **logged_in(running)) as client:
         wallet = client.create_wallet("solana")
         message = solana_message(wallet.address)
         verify_solana(message, client.sign_solana(wallet.wallet_id, message).signature, wallet.address)
@@ -216,7 +232,7 @@ def test_hostile_frames_at_the_enclaves_door_end_that_connection_and_nothing_els
 
 def test_no_secret_and_no_record_is_in_the_logs(running, shares):
     """What may be logged is an allow-list; this looks for what must not be there after everything above has run."""
-    with Client(config(running), shares) as client:
+    with Client(config(running), shares, **logged_in(running)) as client:
         wallet = client.create_wallet("solana")
         client.sign_solana(wallet.wallet_id, solana_message(wallet.address))
     logged = (running.state.parent / "log").read_text(errors="replace")
@@ -231,12 +247,12 @@ def test_a_stack_started_again_on_its_state_still_has_its_wallets(tmp_path):
     with (tmp_path / "log").open("ab") as log:
         with (
             stack.running(tmp_path / "state", log=log.fileno()) as first,
-            Client(config(first), shares) as client,
+            Client(config(first), shares, **logged_in(first)) as client,
         ):
             wallet = client.create_wallet("bitcoin")
         with (
             stack.running(tmp_path / "state", log=log.fileno()) as again,
-            Client(config(again), shares) as client,
+            Client(config(again), shares, **logged_in(again)) as client,
         ):
             psbt = bitcoin_psbt(wallet.address)
             signed = client.sign_bitcoin(wallet.wallet_id, psbt)
