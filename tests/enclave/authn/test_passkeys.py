@@ -438,6 +438,12 @@ def test_step_format_is_matched_exactly(form):
     assert "does not accept" in refused(verify_registration, edited(registration(device()), fmt=form))
 
 
+def test_another_format_with_the_members_of_self_attestation_is_none():
+    for form in ("android-key", "tpm", "Packed"):
+        new = edited(registration(device(attestation="self")), fmt=form)
+        assert "does not accept" in refused(verify_registration, new, attestation="self")
+
+
 def test_step_statement_of_none_is_empty():
     refused(verify_registration, edited(registration(device()), attStmt={"sig": b"x", "alg": -7}))
 
