@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import authorization, core, ecdsa, image, session, stack, timing
+from . import authorization, core, ecdsa, image, receipts, session, stack, timing
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,7 +26,7 @@ def main() -> None:
     figures = [*core.figures(), *ecdsa.figures(), *session.figures(), *timing.figures()]
     figures += authorization.figures()
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
-    figures += [*stack.figures(), *image.figures()]
+    figures += [*receipts.figures(), *stack.figures(), *image.figures()]
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": len(everywhere), "processor": _processor(), "python": platform.python_version()},

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from protocol.envelope.address import Address
 
+    from .authn.jwks_fetching import Dial
     from .keys import Kms
     from .manifest import Manifest
     from .nsm import Nsm
     from .realm import Realm
-    from .authn.jwks_fetching import Dial
 
 
 @dataclass(frozen=True)

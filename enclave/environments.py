@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from protocol.binding import KeyPolicy
-
     from threshold import SealingKey
 
     from .keys import DataKey, Kms

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from policy import PolicyError, parse_layer
 from protocol.accounts import KeyAlgorithm, KeyBytes
 from protocol.actions import Operation
 from protocol.envelope import cbor
@@ -23,7 +24,6 @@ from protocol.names import EnvironmentId
 from .authn import keys
 from .authn.logins import Logins
 from .authorization.requirements import ACTIONS
-from policy import PolicyError, parse_layer
 
 if TYPE_CHECKING:
     import socket
@@ -177,6 +177,26 @@ def _check(environment: Environment) -> None:
 
     :raises CosignerError: ``manifest_invalid``.
     """
+    _check_issuers(environment)
+    _check_administrators(environment)
+    name = environment.id
+    unknown = sorted(environment.step_up.keys() - ACTIONS)
+    if unknown:
+        raise _invalid(f"{name} asks for evidence of what is no action: {', '.join(unknown)}.")
+    if environment.relying_party is None and any(
+        "passkey" in factors and "signing_key" not in factors for factors in environment.step_up.values()
+    ):
+        raise _invalid(f"{name} asks for passkeys, but names no relying party.")
+    if environment.policy:
+        try:
+            layer = parse_layer(environment.policy.encode())
+        except PolicyError as error:
+            raise _invalid(f"The policy of {name} is not one: {error}") from None
+        if layer.name != "environment":
+            raise _invalid(f"The policy of {name} is not of the environment's layer.")
+
+
+def _check_issuers(environment: Environment) -> None:
     name = environment.id
     issuers = [issuer.issuer for issuer in environment.issuers]
     if len(set(issuers)) != len(issuers):
@@ -187,33 +207,21 @@ def _check(environment: Environment) -> None:
         if set(issuer.scopes) & set(issuer.forbidden_scopes):
             raise _invalid(f"The issuer {issuer.issuer} of {name} must and must not give a scope.")
     Logins(environment.issuers, _nowhere)
-    gate = environment.recovery.gate
+
+
+def _check_administrators(environment: Environment) -> None:
+    name, gate = environment.id, environment.recovery.gate
     for administrator in (*environment.administrators, *([] if gate is None else [gate])):
         try:
             keys.load(administrator.algorithm, administrator.public_key)
         except CosignerError as error:
             raise _invalid(f"The key of {administrator.name} in {name}: {error.message}") from None
-    administrators = [administrator.name for administrator in environment.administrators]
+    names = {administrator.name for administrator in environment.administrators}
     different = {administrator.public_key for administrator in environment.administrators}
-    if len(set(administrators)) != len(administrators) or len(different) != len(administrators):
+    if not len(names) == len(different) == len(environment.administrators):
         raise _invalid(f"{name} has an administrator twice.")
-    if not min(1, len(administrators)) <= environment.quorum <= len(administrators):
+    if not min(1, len(names)) <= environment.quorum <= len(names):
         raise _invalid(f"The quorum of {name} is not from 1 to the number of its administrators.")
-    unknown = sorted(environment.step_up.keys() - ACTIONS)
-    if unknown:
-        raise _invalid(f"{name} asks for evidence of what is no action: {', '.join(unknown)}.")
-    unusable = environment.relying_party is None and any(
-        "passkey" in factors and "signing_key" not in factors for factors in environment.step_up.values()
-    )
-    if unusable:
-        raise _invalid(f"{name} asks for passkeys, but names no relying party.")
-    if environment.policy:
-        try:
-            layer = parse_layer(environment.policy.encode())
-        except PolicyError as error:
-            raise _invalid(f"The policy of {name} is not one: {error}") from None
-        if layer.name != "environment":
-            raise _invalid(f"The policy of {name} is not of the environment's layer.")
 
 
 def _nowhere(host: str, port: int) -> socket.socket:

@@ -98,6 +98,7 @@ class Realms:
             second_factors=SecondFactors(directory),
             journal=journal,
             clock=self.clock,
+            burns=self.burns,
         )
         doorway = Doorway(
             entry,

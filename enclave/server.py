@@ -11,7 +11,6 @@ from protocol.envelope.errors import Culprit, ProtocolError, Reaction
 from protocol.envelope.messages import (
     Attest,
     Done,
-    Fault,
     LinkReply,
     LinkReplyFrame,
     LinkRequest,
@@ -29,7 +28,7 @@ from protocol.messages import Answer, Call, Close
 from threshold import ecdsa_setup_respond
 
 from . import faults, log
-from .authorization.gate import DeniedError
+from .authorization.granted import DeniedError
 from .sessions import ASKING, session_gone
 from .work import compute
 

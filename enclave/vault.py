@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from protocol.names import EnvironmentId
 from protocol.chains import ECDSA_SUITE
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import MAX_STORED_VALUE
 from protocol.messages import ENCLAVE_PARTY, Hash, PartyId, WalletInfo
+from protocol.names import EnvironmentId
 from threshold import ThresholdError, derive_public_key
 
 from .storage import Storage, StorageConflictError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 _HOUSE: Final = Path(__file__).resolve().parent.parent
-_CORE: Final = ("attestation", "protocol", "threshold", "enclave")
+_CORE: Final = ("attestation", "policy", "protocol", "threshold", "enclave")
 _FAKES: Final = ("simulator",)
 
 

@@ -10,19 +10,21 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-import cbor2
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from attestation import strict_cbor
+from protocol.envelope.nesting import is_deep
 from protocol.receipts import KeyEvidence, PasskeyEvidence
 
 if TYPE_CHECKING:
     from protocol.receipts import Decision
 
 _SIGNATURE64: Final = 64
+_MAX_BRACKETS: Final = 64  # in client data; browsers make one or two
 
 
 class EvidenceError(ValueError):
@@ -56,19 +58,22 @@ def _check(evidence: object, digest: bytes) -> None:
                 return
     except InvalidSignature:
         raise EvidenceError("a signature does not hold") from None
-    except (ValueError, TypeError, KeyError, UnsupportedAlgorithm, cbor2.CBORError) as error:
+    except (ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
         raise EvidenceError(f"evidence cannot be read ({type(error).__name__})") from None
 
 
 def _check_passkey(evidence: PasskeyEvidence, challenge: bytes) -> None:
     """WebAuthn level 3, §7.2, as far as it is about the key and the challenge (steps 10 to 12, 20 and 21)."""
     assertion = evidence.assertion
+    if is_deep(assertion.client_data_json, _MAX_BRACKETS):
+        raise InvalidSignature
     client_data = json.loads(assertion.client_data_json)
     wanted = base64.urlsafe_b64encode(challenge).rstrip(b"=").decode()
     if client_data["type"] != "webauthn.get" or client_data["challenge"] != wanted:
         raise InvalidSignature
     signed = assertion.authenticator_data + hashlib.sha256(assertion.client_data_json).digest()
-    _check_cose(cbor2.loads(evidence.public_key), signed, assertion.signature)
+    public_key, _ = strict_cbor.decode(evidence.public_key)
+    _check_cose(public_key, signed, assertion.signature)
 
 
 def _check_cose(key: dict[int, Any], signed: bytes, signature: bytes) -> None:

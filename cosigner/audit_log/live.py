@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from ..config import ClientConfig  # noqa: TID252
 
 
-async def live_head(config: ClientConfig, *, transport: Transport | None = None) -> Link:
-    """The newest entry that the attested enclave knows to be kept, signed over a fresh nonce.
+async def live_head(config: ClientConfig) -> Link:
+    """The newest entry that the attested enclave knows to be kept, signed over a fresh nonce. Nobody need be logged in.
 
     :raises CosignerError: the enclave cannot be reached, is not believed, or has no log yet.
     """
+    async with Transport(config.api_url) as transport:
+        return await head_over(transport, config)
+
+
+async def head_over(transport: Transport, config: ClientConfig) -> Link:
+    """The same over a transport that is there."""
     nonce = os.urandom(32)
-    async with transport or Transport(config.api_url) as way:
-        enclave = await attest(
-            way, config.policy, accept_editable_key_policy=config.accept_editable_key_policy
-        )
-        session = await Session.open(way, enclave, config.environment)
-        head = await session.call(GetLogHead(nonce), LogHead)
+    enclave = await attest(
+        transport, config.policy, accept_editable_key_policy=config.accept_editable_key_policy
+    )
+    session = await Session.open(transport, enclave, config.environment)
+    head = await session.call(GetLogHead(nonce), LogHead)
     keys = AttestedKeys.decode(enclave.attestation.user_data or b"")
     return check_head(head, nonce=nonce, receipt_key=keys.receipt_key)

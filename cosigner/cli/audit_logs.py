@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.segments import entry_hash
-from protocol.receipts import Entry, open_entry
+from protocol.receipts import Entry, Outcome, open_entry
 
 from ..audit_log import (  # noqa: TID252
     Placed,
@@ -61,7 +61,13 @@ async def show(options: argparse.Namespace, output: Output) -> int:
                 problems.append(item)
         except CosignerError as error:
             problems.append(_unreadable(item, error))
-    chosen = [pair for pair in found if entries.chosen(pair[0], options)]
+    wanted = {(entry.chain, entry.sequence) for entry, _ in found if entries.chosen(entry, options)}
+    chosen = [
+        (entry, digest)
+        for entry, digest in found
+        if (entry.chain, entry.sequence) in wanted
+        or (isinstance(entry.body, Outcome) and (entry.chain, entry.body.of) in wanted)
+    ]
     chosen.sort(key=lambda pair: (pair[0].time, pair[0].chain, pair[0].sequence))
     lines = [line for entry, _ in chosen for line in entries.lines(entry)]
     lines += ["", f"{len(chosen)} of {len(found)} entries. Only their own signatures were checked."]

@@ -24,20 +24,22 @@ if TYPE_CHECKING:
     from protocol.receipts import Entry
 
 _INDENT: Final = " " * 26
-_WIDEST: Final = 100  # characters of a summary or a reason
+_WIDEST: Final = 120  # characters of a summary or a reason
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = 253_402_300_799_999  # the last millisecond of the year 9999
 
 
 def chosen(entry: Entry, options: argparse.Namespace) -> bool:
-    """Whether an entry passes the filters. Openings and outcomes pass if no filter asks for something that they do not have."""
+    """Whether an entry passes the filters. Openings and outcomes do if no filter asks for what they do not have; outcomes also go with their
+    decisions.
+    """
     if options.since is not None and entry.time < options.since * 1000:
         return False
     body = entry.body
     if not isinstance(body, Decision):
         return options.wallet is None and options.user is None and not options.denied
     return (
-        (options.wallet is None or body.action.subject == options.wallet)
+        (options.wallet is None or options.wallet in (body.action.subject, _wallet_made(body)))
         and (options.user is None or (body.actor is not None and body.actor.user_id == options.user))
         and not (options.denied and body.allowed)
     )
@@ -70,7 +72,7 @@ def _details(decision: Decision) -> list[str]:
     given += [f"approved by {approval.approver}" for approval in decision.approvals]
     found = [f"{who}, {decision.action.environment}: {', '.join(given) or 'session key alone'}"]
     if decision.summary:
-        found.append(_shortened(decision.summary))
+        found.append(_shortened(_readable(decision.summary)))
     if not decision.allowed and decision.reasons:
         found.append(_shortened(_reason(decision.reasons)))
     if decision.epoch is not None or decision.policies:
@@ -78,6 +80,33 @@ def _details(decision: Decision) -> list[str]:
         epoch = "" if decision.epoch is None else f"epoch {decision.epoch}"
         found.append("  ".join(part for part in (epoch, versions) if part))
     return found
+
+
+def _wallet_made(decision: Decision) -> object:
+    """The wallet that a key generation is to make (:mod:`protocol.summaries`); its action's subject is empty."""
+    summary = _json(decision.summary)
+    return summary.get("wallet_id") if isinstance(summary, dict) else None
+
+
+def _json(text: str) -> Any:  # noqa: ANN401  (JSON)
+    """The value, or the text itself if it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _readable(summary: str) -> str:
+    """``chain solana, parties 2``: single values first, lists and objects after them."""
+    value = _json(summary)
+    if not isinstance(value, dict):
+        return summary
+    nested = {name for name, item in value.items() if isinstance(item, dict | list)}
+    parts = [
+        f"{name} {item}" for name, item in value.items() if name not in nested and item not in ("", None)
+    ]
+    parts += [f"{name} {json.dumps(value[name], separators=(',', ':'))}" for name in value if name in nested]
+    return ", ".join(parts)
 
 
 def _evidence_name(item: Evidence) -> str:
@@ -96,10 +125,7 @@ def _evidence_name(item: Evidence) -> str:
 
 def _reason(reasons: str) -> str:
     """The message of a decision's tree (:func:`policy.rendering.tree`), or the text itself."""
-    try:
-        tree = json.loads(reasons)
-    except ValueError:
-        return reasons
+    tree = _json(reasons)
     message = tree.get("message") if isinstance(tree, dict) else None
     return message if isinstance(message, str) else reasons
 

@@ -11,13 +11,21 @@ from protocol.accounts import MAX_CREDENTIALS
 from protocol.envelope import cbor
 
 from .session_keys import drop
-from .user import Credential, Evidence, HashedCode, UserRecord, key_login_id, refusal, require_strength
+from .user import (
+    Credential,
+    Evidence,
+    HashedCode,
+    UserRecord,
+    key_login_id,
+    refusal,
+    require_strength,
+)
 
 if TYPE_CHECKING:
     from enclave.authn.credentials import NewCredential
 
 DEVICE_CODE_MS: Final = 600_000
-MAX_CREDENTIAL_BYTES: Final = 32 << 10  # all of one user's, encoded, so that a record never outgrows storage
+MAX_CREDENTIAL_BYTES: Final = 28 << 10  # all of one user's, encoded, so that a record never outgrows storage
 
 
 def of_registration(new: NewCredential, *, name: str, now_ms: int) -> Credential:
@@ -39,9 +47,10 @@ def of_registration(new: NewCredential, *, name: str, now_ms: int) -> Credential
     )
 
 
-def add(record: UserRecord, credential: Credential, evidence: Evidence) -> UserRecord:
+def add(record: UserRecord, credential: Credential, evidence: Evidence, *, link: bytes) -> UserRecord:
     """Add a credential. A device code vouches for it as an active credential does.
 
+    :param link: 32 fresh random bytes: where the user's lineage begins, if this is the first.
     :raises CosignerError: ``factor_required``, ``credential_exists``, ``credential_limit``, ``credential_refused`` (service accounts
         have raw keys only).
     """
@@ -57,7 +66,7 @@ def add(record: UserRecord, credential: Credential, evidence: Evidence) -> UserR
             "credential_limit",
             f"There is no room for another credential (at most {MAX_CREDENTIALS}); remove one first.",
         )
-    return replace(record, credentials=(*known, credential))
+    return replace(record, credentials=(*known, credential), lineage=record.lineage or (link,))
 
 
 def require_possible(record: UserRecord, credential: Credential) -> None:

@@ -5,6 +5,7 @@ All of this happens before anybody is known. Refusals do not tell whether a user
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -181,10 +182,13 @@ class Entry:
         pending = recovery.waiting(record, digest, now_ms=now)
         if pending is not None and now < pending.not_before:
             return RecoveryPending(not_before=pending.not_before)
+        link = os.urandom(32)
         return await self._enter(
             request.user_id,
             request.session_key,
-            lambda record: recovery.complete(record, digest=digest, lifetime_ms=self._longest_ms, now_ms=now),
+            lambda record: recovery.complete(
+                record, digest=digest, link=link, lifetime_ms=self._longest_ms, now_ms=now
+            ),
             created=False,
         )
 

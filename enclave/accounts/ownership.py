@@ -14,9 +14,8 @@ from msgspec.structs import replace
 
 from enclave.records import RecordConflictError
 from protocol.accounts import UserId
-from protocol.actions import Milliseconds
+from protocol.actions import Hash, Milliseconds
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
-from protocol.envelope.messages import Epoch
 
 from .directory import USERS
 from .user import UserRecord, refusal
@@ -40,22 +39,20 @@ class HandedOver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class WalletRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose a wallet is.
 
-    :ivar owner_revision: the newest revision of the owner's record when the wallet became theirs. An older one is refused for this
-        wallet ever after: a host that rolls the owner back further has to do without the wallet.
+    :ivar owner_link: the newest link of the owner's lineage when the wallet became theirs. A record of the owner without it is refused for
+        this wallet ever after: a host that rolls the owner back to before has to do without the wallet.
     """
 
     version: Annotated[int, Meta(ge=1, le=1)]
     wallet_id: UserId  # a UUID, too
     owner: UserId
-    owner_revision: Epoch
+    owner_link: Hash | None
     custody: Custody
     created_at: Milliseconds
     history: Annotated[tuple[HandedOver, ...], Meta(max_length=1)]
 
 
-def hand_over(
-    record: WalletRecord, *, actor: str, recipient: UserRecord, recipient_revision: int, now_ms: int
-) -> WalletRecord:
+def hand_over(record: WalletRecord, *, actor: str, recipient: UserRecord, now_ms: int) -> WalletRecord:
     """A custodial wallet becomes a user's. There is no way back.
 
     :raises CosignerError: ``not_owner``, ``hand_over_final``, ``hand_over_refused`` (to a service account).
@@ -69,7 +66,7 @@ def hand_over(
     return replace(
         record,
         owner=recipient.user_id,
-        owner_revision=recipient_revision,
+        owner_link=_newest_link(recipient),
         custody="delegated",
         history=(HandedOver(at=now_ms, from_user=record.owner, to_user=recipient.user_id),),
     )
@@ -97,8 +94,8 @@ class Wallets:
                 version=1,
                 wallet_id=wallet_id,
                 owner=actor.user_id,
-                owner_revision=owner.revision,
-                custody="custodial" if owner.value.kind == "service" else "delegated",
+                owner_link=_newest_link(owner),
+                custody="custodial" if owner.kind == "service" else "delegated",
                 created_at=now_ms,
                 history=(),
             )
@@ -108,12 +105,13 @@ class Wallets:
     async def require_owner(self, actor: Actor, wallet_id: str) -> WalletRecord:
         """The wallet's record, if it is this user's. Who asks for another's is not told whether it exists.
 
-        :raises CosignerError: ``not_owner``; ``epoch_stale``: the owner's record is older than when the wallet became theirs.
+        :raises CosignerError: ``not_owner``; ``epoch_stale``: the owner's record is from before the wallet became theirs.
         """
         found = await self._read(wallet_id)
         if found is None or found.value.owner != actor.user_id:
             raise _not_owner()
-        if (await self._user(actor.user_id)).revision < found.value.owner_revision:
+        link = found.value.owner_link
+        if link is not None and link not in (await self._user(actor.user_id)).lineage:
             raise CosignerError(
                 "epoch_stale",
                 "The host's storage serves an older state of the wallet's owner than it must have.",
@@ -131,13 +129,8 @@ class Wallets:
             found = await self._read(wallet_id)
             if found is None:
                 raise _not_owner()
-            target = await self._user(recipient)
             changed = hand_over(
-                found.value,
-                actor=actor.user_id,
-                recipient=target.value,
-                recipient_revision=target.revision,
-                now_ms=now_ms,
+                found.value, actor=actor.user_id, recipient=await self._user(recipient), now_ms=now_ms
             )
             await self._write(changed, expected=found.revision)
             return changed
@@ -156,11 +149,15 @@ class Wallets:
                 reaction=Reaction.RETRY,
             ) from None
 
-    async def _user(self, user_id: str) -> Versioned[UserRecord]:
+    async def _user(self, user_id: str) -> UserRecord:
         found = await self._records.read(USERS, user_id, UserRecord)
         if found is None:
             raise refusal("user_unknown", "There is no such user.")
-        return found
+        return found.value
+
+
+def _newest_link(owner: UserRecord) -> bytes | None:
+    return owner.lineage[-1] if owner.lineage else None
 
 
 def _not_owner() -> CosignerError:

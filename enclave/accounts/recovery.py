@@ -16,6 +16,7 @@ from protocol.envelope import cbor
 from .credentials import require_possible
 from .session_keys import drop, fingerprint
 from .user import (
+    MAX_LINEAGE,
     UNLOCKED,
     Credential,
     Evidence,
@@ -109,9 +110,10 @@ def cancel(record: UserRecord, evidence: Evidence) -> UserRecord:
     return replace(record, pending_recovery=None)
 
 
-def complete(record: UserRecord, *, digest: bytes, lifetime_ms: int, now_ms: int) -> UserRecord:
+def complete(record: UserRecord, *, digest: bytes, link: bytes, lifetime_ms: int, now_ms: int) -> UserRecord:
     """Carry the recovery out: its credential and session key are all that is left beside the logins and the recovery key.
 
+    :param link: 32 fresh random bytes, for the user's lineage.
     :raises CosignerError: ``recovery_refused`` (not this one, or void), ``recovery_pending`` (the time lock lasts).
     """
     pending = waiting(record, digest, now_ms=now_ms)
@@ -130,6 +132,7 @@ def complete(record: UserRecord, *, digest: bytes, lifetime_ms: int, now_ms: int
     return replace(
         drop(record, [old.session_key for old in record.session_keys]),
         generation=record.generation + 1,
+        lineage=(*record.lineage, link)[:MAX_LINEAGE],
         tokens_not_before=now_ms,
         credentials=(pending.credential,),
         session_keys=(key,),

@@ -5,6 +5,7 @@ Whoever calls has judged the request. What is left here are the rules of the rec
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import TYPE_CHECKING, Final
 
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from .registration import Asking
     from .user import Evidence
 
-_UNKNOWN_HANDLE: Final = bytes(16)  # of a challenge that nobody in particular asked for
+_HANDLE_LENGTH: Final = 16
 
 
 class Accounts:
@@ -81,6 +82,7 @@ class Accounts:
         end_sessions: Callable[[str, frozenset[bytes]], None],
     ) -> None:
         self._relying_party = environment.relying_party
+        self._longest_ms = environment.session_lifetime_s * 1000
         self._directory = directory
         self._wallets = wallets
         self._issuers = issuers
@@ -116,12 +118,12 @@ class Accounts:
                 SessionKeyInfo(
                     session_key=key.session_key,
                     created_at=key.created_at,
-                    expires_at=key.expires_at,
+                    expires_at=session_keys.expiry(key, longest_ms=self._longest_ms),
                     login=key.login,
                     current=key.session_key == actor.session_key,
                 )
                 for key in record.session_keys
-                if key.expires_at > now
+                if session_keys.expiry(key, longest_ms=self._longest_ms) > now
             ]
         )
 
@@ -164,10 +166,12 @@ class Accounts:
         """
         known = [] if actor is None else (await self._directory.require(actor.user_id)).credentials
         party = self._relying_party
+        # A handle that is used twice would have an authenticator overwrite the other passkey (WebAuthn level 3, §6.3.2).
+        handle = os.urandom(_HANDLE_LENGTH) if actor is None else uuid.UUID(actor.user_id).bytes
         return CredentialChallenge(
             challenge=registration.give_challenge(session, now_ms=self._clock.now_ms()),
             rp_id="" if party is None else party.rp_id,
-            user_handle=_UNKNOWN_HANDLE if actor is None else uuid.UUID(actor.user_id).bytes,
+            user_handle=handle,
             exclude=[credential.credential_id for credential in known if credential.type == "passkey"],
             user_verification="required" if party is None else party.user_verification,
         )
@@ -184,7 +188,10 @@ class Accounts:
             relying_party=self._relying_party,
             now_ms=self._clock.now_ms(),
         )
-        await self._change(actor.user_id, lambda record: credentials.add(record, credential, evidence))
+        link = os.urandom(32)
+        await self._change(
+            actor.user_id, lambda record: credentials.add(record, credential, evidence, link=link)
+        )
         return _info(credential)
 
     async def change_credential(
@@ -291,7 +298,7 @@ class Accounts:
             "service",
             name=request.name,
             now_ms=now,
-            complete=lambda new: credentials.add(new, credential, NO_EVIDENCE),
+            complete=lambda new: credentials.add(new, credential, NO_EVIDENCE, link=os.urandom(32)),
         )
         return ServiceAccount(user_id=record.user_id, credential_id=credential.credential_id)
 

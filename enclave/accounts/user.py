@@ -24,6 +24,7 @@ from protocol.envelope.errors import CosignerError, Culprit
 
 MAX_REVOKED: Final = 64  # revoked session keys that are remembered
 RECOVERY_CODES: Final = 10
+MAX_LINEAGE: Final = 64
 
 UserKind = Literal["user", "service"]
 LoginId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]  # SHA-256(issuer || 0 || subject)
@@ -147,6 +148,8 @@ class UserRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     :ivar name: of a service account; empty for users, of whom the enclave knows no name.
     :ivar generation: how many recoveries there were.
+    :ivar lineage: random numbers, one drawn with the first credential and one with each recovery, the first 64. A record that was rolled
+        back to before one of them never gets it again.
     :ivar tokens_not_before: JWTs issued before are refused: the user has ended all sessions, or recovered, since.
     :ivar revoked: SHA-256 of session keys that were revoked or replaced; they cannot be registered again. The newest ones.
     """
@@ -157,6 +160,7 @@ class UserRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(max_length=64)]
     created_at: Milliseconds
     generation: Counter
+    lineage: Annotated[tuple[Hash, ...], Meta(max_length=MAX_LINEAGE)]
     tokens_not_before: Milliseconds
     logins: Annotated[tuple[LinkedLogin, ...], Meta(max_length=MAX_LOGINS)]
     credentials: Annotated[tuple[Credential, ...], Meta(max_length=MAX_CREDENTIALS)]
@@ -203,6 +207,7 @@ def new_user(user_id: str, *, kind: UserKind, name: str, now_ms: int) -> UserRec
         name=name,
         created_at=now_ms,
         generation=0,
+        lineage=(),
         tokens_not_before=0,
         logins=(),
         credentials=(),

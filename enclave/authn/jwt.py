@@ -94,7 +94,7 @@ def parse(token: str) -> ParsedToken:
     if len(token) > MAX_TOKEN:
         raise jwt_invalid(f"The JWT is longer than {MAX_TOKEN} characters.")
     segments = token.split(".")
-    if len(segments) != _SEGMENTS or not all(segments):
+    if len(segments) != _SEGMENTS:
         raise jwt_invalid("The JWT has not three parts.")
     try:
         header, claims = (

@@ -109,7 +109,7 @@ class Doorway:
             expires_at=now + MAX_ACTION_LIFETIME * 1000,
         )
         return await self._journal.allowed(
-            Judged(actor, "", action, None, now, tokens=list(_tokens(request)))
+            Judged(actor, "", action, request, None, now, tokens=list(_tokens(request)))
         )
 
     def _seconds(self, actor: Actor) -> int:

@@ -15,43 +15,43 @@ Whatever fails on the way is a denial, and leaves a receipt too. A :class:`Grant
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from enclave import faults, signing
+from enclave import signing
 from enclave.accounts import credentials, session_keys
-from enclave.accounts.user import NO_EVIDENCE
 from enclave.records import RecordConflictError
 from enclave.work import compute
 from policy import Action as JudgedAction
-from policy import Deny, decide, summary_of
-from policy.rendering import headline
+from policy import Deny, PolicyError, decide
 from protocol import accounts as a
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError, Culprit
 from threshold import PayloadError, ThresholdError
-from threshold.payload import solana_address
 
+from .asked import as_error, chain_of, refusal, summary, wallet_ruled
 from .evidence import Verified, require_factors, verify_first
 from .freshness import fresh_action
+from .granted import DeniedError, Granted
 from .journal import Judged
-from .permits import PermitError, grant
+from .permits import grant
 from .requirements import requirement_of
 
 if TYPE_CHECKING:
     from enclave.accounts.directory import Directory
     from enclave.accounts.ownership import Wallets
     from enclave.accounts.second_factors import SecondFactors
-    from enclave.accounts.user import Evidence, UserRecord
+    from enclave.accounts.user import UserRecord
     from enclave.actors import Actor
     from enclave.authn.clock import Clock
+    from enclave.burns import Burns
     from enclave.manifest import Environment
     from enclave.sessions import Session
     from enclave.signing import Signing
     from enclave.vault import OpenedWallet, Vault
-    from policy import Summary
     from protocol.actions import Action, Authorization, RecoveryCode, SignedApproval, TotpCode
-    from protocol.envelope.messages import Message, SignedEntry
+    from protocol.envelope.messages import Message
 
     from .approvals import Approvals
     from .journal import Journal
@@ -60,71 +60,9 @@ if TYPE_CHECKING:
     from .rulebook import Rulebook
     from .usage import Ledgers
 
-T = TypeVar("T")
+_IDS: Final = re.compile(r"[0-9a-f-]{36}(:[0-9a-f-]{36})?")
 
-_CHAINS: Final = {"ethereum": "EVM", "solana": "SVM", "bitcoin": "BTC"}
-_MAX_REASON: Final = 1000
 _ATTEMPTS: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """A request that may be carried out, and all that carrying it out may use.
-
-    :ivar actor: ``None``: nobody's request, of those that anybody may ask.
-    :ivar permit: for the wallet that the request is about.
-    :ivar opened: that wallet, where the request reads or signs.
-    :ivar signing: what is signed.
-    :ivar receipt: of the decision.
-    """
-
-    actor: Actor | None
-    request: Message
-    now: int
-    evidence: Evidence = NO_EVIDENCE
-    permit: Permit | None = None
-    opened: OpenedWallet | None = None
-    signing: Signing | None = None
-    receipt: SignedEntry | None = None
-
-    def need_actor(self) -> Actor:
-        """Whose request it is.
-
-        :raises PermitError: nobody's; then this must not be carried out.
-        """
-        return _needed(self.actor)
-
-    def need_permit(self) -> Permit:
-        """The permit.
-
-        :raises PermitError: there is none; then no share may be used.
-        """
-        return _needed(self.permit)
-
-    def need_signing(self) -> Signing:
-        """What is signed.
-
-        :raises PermitError: nothing is.
-        """
-        return _needed(self.signing)
-
-    def need_opened(self) -> OpenedWallet:
-        """The wallet that is read.
-
-        :raises PermitError: none is.
-        """
-        return _needed(self.opened)
-
-
-class DeniedError(CosignerError):
-    """A refusal that stands in the log.
-
-    :ivar receipt: its entry.
-    """
-
-    def __init__(self, error: CosignerError, receipt: SignedEntry | None) -> None:
-        super().__init__(error.code, error.message, culprit=error.culprit, reaction=error.reaction)
-        self.receipt = receipt
 
 
 @dataclass(slots=True)
@@ -171,6 +109,7 @@ class Gate:
         second_factors: SecondFactors,
         journal: Journal,
         clock: Clock,
+        burns: Burns,
     ) -> None:
         self._environment = environment
         self._vault = vault
@@ -182,6 +121,7 @@ class Gate:
         self._second_factors = second_factors
         self._journal = journal
         self._clock = clock
+        self._burns = burns
 
     async def admit(self, session: Session, call: m.Call) -> Granted:
         """Judge one request.
@@ -212,12 +152,12 @@ class Gate:
             action=action,
             authorization=call.authorization,
             now=now,
-            judged=Judged(actor, login, action, call.authorization, now),
+            judged=Judged(actor, login, action, call.request, call.authorization, now),
             evidence=Verified(actor.factors),
         )
         try:
             return await self._judge(case, record)
-        except (CosignerError, ThresholdError, PayloadError) as error:
+        except (CosignerError, PolicyError, ThresholdError, PayloadError) as error:
             refused = as_error(error)
             raise DeniedError(refused, await self._journal.denied(case.judged, refused.code)) from None
 
@@ -333,15 +273,16 @@ class Gate:
                 return
             case "account", [user_id] if user_id == actor.user_id:
                 return
-            case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]):
+            case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]) if _IDS.fullmatch(subject):
                 await self._wallets.require_owner(actor, wallet_id)
                 return
         raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
 
     async def _examine(self, case: _Case, request: m.Sign | m.SignEcdsa) -> None:
         """Open the wallet's record, and work out from the payload what would be signed."""
-        if isinstance(request, m.SignEcdsa):
+        if isinstance(request, m.SignEcdsa):  # what would fail anyway shall not be charged
             signing.require_ecdsa(case.session)
+            self._burns.of(self._environment.id, request.wallet_id).require_patience()
         case.opened = await self._vault.open(request.wallet_id)
         case.judged.epoch = case.opened.wallet.epoch
         case.opened.require_epoch(request.epoch)
@@ -376,67 +317,21 @@ class Gate:
         raise AssertionError
 
     async def _decide_once(self, case: _Case, operation: str) -> None:
-        user_id, wallet_id = case.actor.user_id, _wallet_ruled(case.request)
+        user_id, wallet_id = case.actor.user_id, wallet_ruled(case.request)
         rules = await self._rulebook.in_force(user_id, wallet_id)
         case.judged.policies = list(rules.versions)
         asked = JudgedAction(
             operation=operation,
             at=case.now // 1000,
-            chain=_chain_of(case),
+            chain=chain_of(case.request, case.opened),
             signer=case.actor.kind,
             factors=case.evidence.factors,
             approvals=case.judged.approvers,
         )
         counted = rules.counted if case.signing is not None and wallet_id is not None else frozenset()
         async with self._ledgers.of(rules, counted, user_id, wallet_id or "") as ledger:
-            decision = decide(asked, _summary(case.signing), rules.policy, ledger.used)
+            decision = decide(asked, summary(case.signing), rules.policy, ledger.used)
             case.judged.rules = decision
             if isinstance(decision, Deny):
-                raise _refusal(decision)
+                raise refusal(decision)
             await ledger.charge(decision.charges, asked.at)
-
-
-def _needed(value: T | None) -> T:
-    if value is None:
-        msg = "the gate did not grant this"
-        raise PermitError(msg)
-    return value
-
-
-def as_error(error: CosignerError | ThresholdError | PayloadError) -> CosignerError:
-    """Whatever a check raised, in one vocabulary."""
-    return error if isinstance(error, CosignerError) else faults.translate(error).error()
-
-
-def _wallet_ruled(request: Message) -> str | None:
-    """The wallet whose own layers judge a request. A wallet that is only being made has none."""
-    match request:
-        case m.Sign(wallet_id=wallet_id) | m.SignEcdsa(wallet_id=wallet_id) | a.HandOver(wallet_id=wallet_id):
-            return wallet_id
-        case a.SetPolicy(layer="wallet" | "signer", subject=subject):
-            return subject.split(":")[0]
-        case _:
-            return None
-
-
-def _chain_of(case: _Case) -> str:
-    """The chain as rules name it; empty where an action is about none."""
-    if isinstance(case.request, m.BeginDkg):
-        return _CHAINS.get(case.request.chain, "")
-    return "" if case.opened is None else _CHAINS[case.opened.wallet.chain]
-
-
-def _summary(signed: Signing | None) -> Summary | None:
-    """What the payload does, in the words of rules."""
-    if signed is None:
-        return None
-    wallet = signed.opened.wallet
-    address = solana_address(wallet.public_key) if wallet.chain == "solana" else ""
-    return summary_of(signed.kind, signed.task.details, wallet=address, network=wallet.network)
-
-
-def _refusal(decision: Deny) -> CosignerError:
-    """A denial as the client gets it: the reason in a sentence or two. The whole tree stands in the log."""
-    code = decision.code if decision.code in {"factor_required", "approval_required"} else "policy_denied"
-    reason = " ".join(headline(decision))
-    return CosignerError(code, reason[:_MAX_REASON], culprit=Culprit.CLIENT)

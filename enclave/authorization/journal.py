@@ -29,6 +29,7 @@ from protocol.receipts import (
     UncheckedEvidence,
     bounded_json,
 )
+from protocol.summaries import summary_of
 
 if TYPE_CHECKING:
     from enclave.accounts.user import Credential
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from enclave.receipts import Log
     from policy import Decision as RulesDecision
     from protocol.actions import Action, Authorization
-    from protocol.envelope.messages import SignedEntry
+    from protocol.envelope.messages import Message, SignedEntry
     from protocol.receipts import Evidence as LoggedEvidence
     from protocol.receipts import LoggedApproval, PolicyVersion
     from threshold.tasks import SigningTask
@@ -60,6 +61,7 @@ class Judged:
     actor: Actor | None
     login: str
     action: Action
+    request: Message
     authorization: Authorization | None
     now: int
     credential: Credential | None = None
@@ -145,7 +147,7 @@ def _decision(judged: Judged, code: str) -> Decision:
         actor=None if judged.actor is None else logged_actor(judged.actor, judged.login),
         evidence=_evidence(judged),
         approvals=judged.approvals,
-        summary="" if judged.task is None else bounded_json(_plain(judged.task.summary), MAX_SUMMARY),
+        summary=_summary(judged),
         policies=judged.policies,
         allowed=not code,
         code=code,
@@ -153,6 +155,14 @@ def _decision(judged: Judged, code: str) -> Decision:
         epoch=judged.epoch,
         result=None,
     )
+
+
+def _summary(judged: Judged) -> str:
+    """What would be signed; of any other action, and of a payload that was never read, what the request asks for."""
+    if judged.task is not None:
+        return bounded_json(_plain(judged.task.summary), MAX_SUMMARY)
+    asked = summary_of(judged.request)
+    return bounded_json(asked, MAX_SUMMARY) if asked else ""
 
 
 def _evidence(judged: Judged) -> list[LoggedEvidence]:

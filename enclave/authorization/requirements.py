@@ -52,7 +52,7 @@ REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     m.GetWallet: _READ,
     a.GetAccount: _READ,
     a.GetPolicy: _READ,
-    GetLogHead: _READ,
+    GetLogHead: _OPEN,  # auditors are nobody's users; it says how many decisions there were
     a.ListSessionKeys: _READ,
     m.Sign: Requirement(action=True, rules="sign"),
     m.SignEcdsa: Requirement(action=True, rules="sign"),

@@ -6,6 +6,7 @@ until somebody sets them; whether they may be, the environment's layer says (``o
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from enclave.records import CACHE_SECONDS
 from policy import Policy, PolicyError, layer_bytes, layer_hash, parse_layer
 from protocol.accounts import LayerName, PolicyLayer
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from protocol.accounts import SetPolicy
 
 KIND: Final = "policies"
+_MOST_ABSENT: Final = 100_000  # keys
 NO_LAYER: Final = bytes(32)  # the hash of a layer that is absent
 _MOST_PARSED: Final = 4 << 20  # bytes of content whose layers are kept in memory
 
@@ -66,6 +69,8 @@ class Rulebook:
         self._first = _canonical(environment.policy.encode()) if environment.policy else b""
         self._parsed: OrderedDict[bytes, _Parsed] = OrderedDict()
         self._size = 0
+        self._absent: OrderedDict[str, float] = OrderedDict()
+        self._changes = 0
 
     async def in_force(self, user_id: str, wallet_id: str | None = None) -> RulesInForce:
         """The rules for what a user does, with a wallet or without.
@@ -114,6 +119,8 @@ class Rulebook:
             found = await self._records.read(KIND, key, StoredLayer)
             expected = 0 if found is None else found.revision
             await self._records.write(KIND, key, StoredLayer(version=1, content=content), expected=expected)
+            self._absent.pop(key, None)
+            self._changes += 1
             return await self.show(request.layer, request.subject)
 
     @staticmethod
@@ -135,10 +142,24 @@ class Rulebook:
         return layer_bytes(layer)
 
     async def _read(self, layer: LayerName, subject: str) -> tuple[bytes, int]:
-        found = await self._records.read(KIND, _key(layer, subject), StoredLayer)
+        key = _key(layer, subject)
+        found, changes = None, self._changes
+        if self._absent.get(key, 0.0) <= time.monotonic():
+            found = await self._records.read(KIND, key, StoredLayer)
         if found is None:
+            if changes == self._changes:  # else it may have been made since it was not found
+                self._remember_absent(key)
             return (self._first if layer == "environment" else b""), 0
         return found.value.content, found.revision
+
+    def _remember_absent(self, key: str) -> None:
+        """Most layers are absent. That one is, is believed as long as what a record holds."""
+        now = time.monotonic()
+        if self._absent.get(key, 0.0) <= now:
+            self._absent[key] = now + CACHE_SECONDS
+            self._absent.move_to_end(key)
+        if len(self._absent) > _MOST_ABSENT:
+            self._absent.popitem(last=False)
 
     def _parse(self, content: bytes) -> _Parsed:
         """Reading rules costs more than deciding by them, so what was read is kept."""

@@ -1,8 +1,8 @@
 """The log in a folder: ``CHAIN/FIRST.seg``, append-only, synced before a write is answered.
 
 CHAIN is the chain's key in hexadecimal, FIRST the number of the segment's first entry in 20 digits. A batch is one write and one sync. After
-a crash the last segment may end inside a record that nobody was told is kept; that piece is cut off before anything is appended. Any
-other fault is left alone for the auditor to see, and its chain takes no more entries.
+a crash the last segment may end inside a record that nobody was told is kept; that piece is put aside (``FIRST.seg.OFFSET.cut``) before
+anything is appended. Any other fault is left alone for the auditor to see, and its chain takes no more entries.
 """
 
 from __future__ import annotations
@@ -121,6 +121,9 @@ class FileBackend(Backend):
             _write_all(tail.descriptor, content)
             os.fdatasync(tail.descriptor)
         except BaseException:
+            # What was not synced may be readable and yet not be kept: a later sync need not tell. It must be written anew.
+            with contextlib.suppress(OSError):
+                os.ftruncate(tail.descriptor, tail.size)
             os.close(tail.descriptor)
             raise
         self._tails[chain] = _Tail(tail.descriptor, tail.size + len(content))
@@ -153,6 +156,11 @@ class FileBackend(Backend):
                 _sync_folder(path.parent)
                 continue
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)  # a process that was killed may have written without syncing
+            except BaseException:
+                os.close(descriptor)
+                raise
             self._tails[chain] = _Tail(descriptor, size)
             return last.sequence + 1
         return 0
@@ -165,6 +173,8 @@ class FileBackend(Backend):
             return last, len(raw)
         if not _is_remnant(raw, error):
             raise error
+        aside = path.with_name(f"{path.name}.{error.offset}.cut")
+        aside.write_bytes(raw[error.offset :])  # nothing is thrown away, whatever it is
         with path.open("r+b") as file:
             file.truncate(error.offset)
             os.fsync(file.fileno())
@@ -216,8 +226,10 @@ class FileBackend(Backend):
 
 
 def _is_remnant(raw: bytes, error: SegmentError) -> bool:
-    """Whether a fault is what an interrupted write leaves: an end that is missing, or was never filled in."""
-    return error.torn or not raw[error.offset :].strip(b"\0")
+    """Whether a fault is what an interrupted write leaves: an end that is missing, or was allocated and never filled in."""
+    filled = raw[: error.offset] + raw[error.offset :].rstrip(b"\0")
+    _, fault = last_record(filled)
+    return error.torn or fault is None or (fault.torn and len(filled) < len(raw))
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

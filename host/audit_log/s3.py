@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ T = TypeVar("T")
 _THREADS: Final = 16
 _TIMEOUT: Final = 3.0  # seconds; the enclave gives up after 10
 _ATTEMPTS: Final = 3
+_INDEX_NAME: Final = re.compile(r"[0-9]{13}-[0-9a-f]{64}")
 _EXISTS: Final = frozenset({"PreconditionFailed", "412"})
 
 
@@ -177,11 +179,9 @@ class S3Backend(Backend):
         prefix = f"{self._prefix}index/"
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         names = [item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])]
-        try:
-            newest_first = [bytes.fromhex(name[14:]) for name in sorted(names, reverse=True)]
-        except ValueError:
-            raise AuditLogError("an object of the index is none; somebody else wrote it") from None
-        return list(dict.fromkeys(newest_first))
+        if not all(map(_INDEX_NAME.fullmatch, names)):
+            raise AuditLogError("an object of the index is none; somebody else wrote it")
+        return list(dict.fromkeys(bytes.fromhex(name[-64:]) for name in sorted(names, reverse=True)))
 
     def _key(self, chain: bytes, sequence: int | None) -> str:
         return f"{self._prefix}{chain.hex()}/" + ("" if sequence is None else f"{sequence:020d}{SUFFIX}")

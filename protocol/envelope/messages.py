@@ -11,6 +11,7 @@ from .errors import CosignerError, Culprit, Reaction
 from .limits import (
     MAX_HELLO,
     MAX_LIST,
+    MAX_LOG_BATCH,
     MAX_LOG_ENTRIES,
     MAX_LOG_ENTRY,
     MAX_LOG_HEADS,
@@ -206,7 +207,8 @@ class SignedEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogAppend(Message, frozen=True, tag="log_append"):
-    """Keep entries ``first``, ``first`` + 1, … of a chain for ever; answered when they are durable. At most 512 KiB of entries together.
+    """Keep entries ``first``, ``first`` + 1, … of a chain for ever; answered when they are durable. At most 512 KiB of entries
+    together, unless there is only one.
 
     What is kept already is kept once: the same entries again are :class:`Done`.
     """
@@ -214,6 +216,11 @@ class LogAppend(Message, frozen=True, tag="log_append"):
     chain: ChainId
     first: LogSequence
     entries: Annotated[list[SignedEntry], Meta(min_length=1, max_length=MAX_LOG_ENTRIES)]
+
+    def __post_init__(self) -> None:
+        if len(self.entries) > 1 and sum(len(signed.entry) for signed in self.entries) > MAX_LOG_BATCH:
+            msg = f"several entries have at most {MAX_LOG_BATCH} bytes together"
+            raise ValueError(msg)
 
 
 class GetChainHeads(Message, frozen=True, tag="log_heads"):

@@ -97,9 +97,10 @@ def test_storage_that_fails_while_the_enclave_stores_its_share_loses_no_wallet(t
         await host.start_enclave()
 
         def fail(key: str) -> None:
-            raise CosignerError(
-                "storage_unavailable", "lost", culprit=Culprit.STORAGE, reaction=Reaction.RETRY
-            )
+            if key.split("/")[2] == "wallets":
+                raise CosignerError(
+                    "storage_unavailable", "lost", culprit=Culprit.STORAGE, reaction=Reaction.RETRY
+                )
 
         setattr(host.storage, f"{when}_put", fail)
         user = client(host, tmp_path)

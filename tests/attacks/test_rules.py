@@ -662,6 +662,26 @@ def test_the_same_request_under_the_same_key_is_carried_out_once():
     run(scenario)
 
 
+def test_what_failed_is_tried_again_under_the_same_key():
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        key = os.urandom(16)
+        _, request = user.sign_request(wallet, payment(user, wallet))
+        host.storage.before_append = failing
+        await refuses("receipt_failed", user.door.call(request, key=key))
+        host.storage.before_append = lambda: None
+        await user.door.call(request, m.Signed, key=key)
+        key = os.urandom(16)
+        twice = msgspec.structs.replace(request, commitments=request.commitments * 2)
+        spy = watch(host)
+        for _ in range(2):
+            await refuses("commitments_wrong_count", user.door.call(twice, key=key))
+        assert spy.released == 2
+
+    run(scenario)
+
+
 def test_a_reply_is_not_given_to_another_user_nor_after_a_revocation():
     async def scenario():
         host = await started()

@@ -24,6 +24,10 @@ async def two_wallets(tmp_path, chains=("solana", "solana")):
     return host, user, [await user.create_wallet(chain) for chain in chains]
 
 
+def vault_of(host: Host):
+    return host.enclave.environments.in_service("sandbox")._rooms.vault
+
+
 async def refusal(user, wallet):
     with pytest.raises(EnclaveRefused) as refused:
         await user.sign_solana(wallet.wallet_id, solana_message(wallet.address))
@@ -130,12 +134,10 @@ def test_a_record_of_which_any_byte_was_altered_is_refused(tmp_path):
 
 def test_a_record_of_another_environment_is_refused(tmp_path):
     async def scenario():
-        host = Host()
-        await host.start_enclave()
+        host, user, (wallet, _) = await two_wallets(tmp_path / "sandbox")
         live = client(host, tmp_path / "live", environment=OTHER_ENVIRONMENT)
-        wallet = await live.create_wallet("solana")
-        user = client(host, tmp_path / "sandbox")
-        host.storage.records[key_of(wallet)] = host.storage.records[key_of(wallet, OTHER_ENVIRONMENT)]
+        other = await live.create_wallet("solana")
+        host.storage.records[key_of(wallet)] = host.storage.records[key_of(other, OTHER_ENVIRONMENT)]
         with pytest.raises(EnclaveRefused) as refused:
             await user.enclave_wallet(wallet.wallet_id)
         assert refused.value.code == "sealed_record_rejected"
@@ -160,8 +162,8 @@ def test_an_older_epoch_is_refused_by_the_enclave_that_saw_the_newer_one_and_by_
 
     async def scenario():
         host, user, (wallet, _) = await two_wallets(tmp_path)
-        vault = host.enclave.environments.vault("sandbox")
-        share, _ = await vault.load(wallet.wallet_id, 1)
+        vault = vault_of(host)
+        await vault.open(wallet.wallet_id)
         old = host.storage.records[key_of(wallet)]
         # An enclave that has seen epoch 2 of this wallet ...
         vault._remember(wallet.wallet_id, 2)
@@ -171,9 +173,8 @@ def test_an_older_epoch_is_refused_by_the_enclave_that_saw_the_newer_one_and_by_
         await host.start_enclave()
         host.storage.records[key_of(wallet)] = old
         with pytest.raises(Exception) as refused:
-            await host.enclave.environments.vault("sandbox").load(wallet.wallet_id, 2)
+            (await vault_of(host).open(wallet.wallet_id)).require_epoch(2)
         assert refused.value.code == "epoch_stale"
-        assert share.epoch == 1
 
     run(scenario)
 
@@ -182,7 +183,7 @@ def test_a_client_that_is_behind_is_told_so(tmp_path):
     async def scenario():
         host, _, (wallet, _) = await two_wallets(tmp_path)
         with pytest.raises(Exception) as refused:
-            await host.enclave.environments.vault("sandbox").load(wallet.wallet_id, 0)
+            (await vault_of(host).open(wallet.wallet_id)).require_epoch(0)
         assert refused.value.code == "epoch_superseded"
 
     run(scenario)
@@ -198,9 +199,9 @@ def test_a_data_key_record_of_another_environment_is_refused(tmp_path):
             await host.start_enclave()
         assert refused.value.code == "wrapped_key_rejected"
         with pytest.raises(CosignerError) as unserved:
-            host.enclave.environments.vault("sandbox")
+            host.enclave.environments.in_service("sandbox")
         assert unserved.value.code == "environment_unavailable"
-        host.enclave.environments.vault("live")  # whose record was left alone
+        host.enclave.environments.in_service("live")  # whose record was left alone
 
     run(scenario)
 
@@ -210,7 +211,12 @@ def test_a_host_that_hides_the_data_key_gets_an_enclave_that_opens_no_old_wallet
         host, user, (wallet, _) = await two_wallets(tmp_path)
         del host.storage.records["environments/sandbox/data-key"]
         await host.start_enclave()
-        assert (await refusal(user, wallet)).code == "sealed_record_rejected"
+        with pytest.raises(CosignerError) as refused:  # not even who the user is can be read
+            await user.sign_solana(wallet.wallet_id, solana_message(wallet.address))
+        assert refused.value.code == "sealed_record_rejected"
+        with pytest.raises(CosignerError) as rejected:
+            await vault_of(host).open(wallet.wallet_id)
+        assert rejected.value.code == "sealed_record_rejected"
 
     run(scenario)
 
@@ -233,9 +239,9 @@ def test_two_enclaves_at_genesis_end_with_one_data_key(tmp_path):
         assert host.storage.records[key] == record
         user = client(host, tmp_path)
         wallet = await user.create_wallet("solana")
-        share, _ = await first.environments.vault("sandbox").load(wallet.wallet_id, 1)
+        rooms = first.environments.in_service("sandbox")._rooms
         assert second is host.enclave
-        assert share.group_public_key == wallet.public_key
+        assert (await rooms.vault.open(wallet.wallet_id)).wallet.public_key == wallet.public_key
 
     run(scenario)
 

@@ -134,6 +134,7 @@ def test_an_assertion_under_another_key_is_noticed() -> None:
         {"client_data_json": b"{}"},
         {"client_data_json": b"[]"},
         {"client_data_json": b"\xff"},
+        {"client_data_json": b"[" * 4096},
         {"authenticator_data": bytes(37)},
     ],
 )
@@ -146,7 +147,17 @@ def test_an_assertion_that_was_altered_is_noticed(change: dict[str, bytes]) -> N
         check_evidence(msgspec.structs.replace(decision, evidence=[bad]))
 
 
-@pytest.mark.parametrize("cose", [b"\xa0" * 32, b"\xff" * 32, b"\xa1\x03\x38\x7a" + bytes(30), bytes(40)])
+@pytest.mark.parametrize(
+    "cose",
+    [
+        b"\xa0" * 32,
+        b"\xff" * 32,
+        b"\x81" * 1024,
+        b"\xd8\x23\x63(a*" + bytes(30),
+        b"\xa1\x03\x38\x7a" + bytes(30),
+        bytes(40),
+    ],
+)
 def test_a_passkey_of_no_known_kind_is_noticed(cose: bytes) -> None:
     decision = by_passkey()
     (evidence,) = decision.evidence

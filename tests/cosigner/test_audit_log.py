@@ -21,6 +21,7 @@ from enclave.receipts import Log, ReceiptKey
 from protocol.envelope.messages import SignedEntry
 from protocol.envelope.segments import LogRecord, entry_hash, last_record, read_segment
 from protocol.receipts import Link, Opening, Outcome, check_head
+from tests.cosigner import log_reference
 from tests.support import logs
 from tests.support.logs import MemoryLog, SettableClock, audit, codes
 
@@ -474,3 +475,65 @@ def test_the_hash_of_an_entry_is_what_the_specification_says() -> None:
     assert logs.opened(GOOD[2]).previous == entry_hash(raw)
     covered = b"cosigner/log-signature/v1" + GOOD[1].chain + bytes(7) + b"\x01" + entry_hash(raw)
     Ed25519PublicKey.from_public_bytes(GOOD[1].chain).verify(GOOD[1].signed.signature, covered)
+
+
+# --- a second implementation -----------------------------------------------------------------------------------------------
+
+
+PINNED = {**logs.PCRS, 16: logs.nsm().describe_pcr(16)[1]}
+
+
+def reference_says(segment: bytes) -> bool:
+    try:
+        log_reference.verify([segment], PINNED)
+    except log_reference.BadError:
+        return False
+    return True
+
+
+def test_a_verifier_written_from_the_specification_agrees_on_a_good_log() -> None:
+    assert log_reference.verify([SEGMENT], PINNED) == {
+        chain: len(kept) - 1 for chain, kept in STORAGE.chains.items()
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_verifier_written_from_the_specification_agrees_on_what_a_host_makes_of_it(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Records chosen, reordered, repeated, put under other numbers, with signatures and entries of others."""
+    kept = STORAGE.records()
+    found: list[LogRecord] = []
+    for index in data.draw(st.lists(st.integers(0, len(kept) - 1), min_size=1, max_size=9)):
+        record = kept[index]
+        other = kept[data.draw(st.integers(0, len(kept) - 1))]
+        match data.draw(st.integers(0, 19)):
+            case 0:
+                record = replace(record, sequence=other.sequence)
+            case 1:
+                record = replace(record, chain=other.chain)
+            case 2:
+                record = replace(record, signed=SignedEntry(record.signed.entry, other.signed.signature))
+            case 3:
+                record = replace(record, signed=other.signed)
+        found.append(record)
+    segment = logs.segment(found)
+    report = audit(segment, tmp_path_factory.getbasetemp())
+    assert report.good == reference_says(segment)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"named": bytes([7]) * 32},
+        {"key_policy": "editable"},
+        {"device": logs.nsm({**logs.PCRS, 0: bytes([1]) * 48})},
+        {"clock": SettableClock(logs.now() + 400_000)},
+    ],
+    ids=["key", "policy", "image", "time"],
+)
+def test_a_verifier_written_from_the_specification_agrees_on_documents(arguments: dict[str, Any]) -> None:
+    found = written(**arguments)
+    assert not audit(found).good
+    assert not reference_says(logs.segment(found))

@@ -12,13 +12,20 @@ from enclave.storage import HostStorage, StorageConflictError
 from protocol.envelope import cbor, frames
 from protocol.envelope.address import Address
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from protocol.envelope.limits import MAX_LOG_ENTRY
 from protocol.envelope.messages import (
+    ChainHead,
+    ChainHeads,
     Conflict,
     Done,
     Fault,
     Found,
+    GetChainHeads,
     Keys,
+    LogAppend,
+    LogConflict,
     Missing,
+    SignedEntry,
     StorageGet,
     StorageReplyFrame,
     StorageRequestFrame,
@@ -82,6 +89,37 @@ def test_answers_are_what_they_say(tmp_path):
             assert connections() == 1
 
     run(scenario)
+
+
+def test_log_entries_go_out_as_they_are_and_heads_come_back(tmp_path):
+    async def scenario():
+        asked = []
+        head = ChainHead(bytes(32), 3, bytes(32), bytes(64))
+        bodies = [Done(), LogConflict(next=2), ChainHeads([head]), Missing(), Missing()]
+
+        def answer(frame):
+            asked.append(frame.body)
+            return reply(frame.id, bodies.pop(0))
+
+        entry = SignedEntry(b"entry", bytes(64))
+        async with host(tmp_path, answer) as (storage, _):
+            await storage.append_log(bytes([1]) * 32, 5, [entry])
+            refused = await unavailable(storage.append_log(bytes([1]) * 32, 6, [entry]))
+            assert "ends before entry 2" in refused.message
+            assert await storage.chain_heads(bytes(32)) == [head]
+            await unavailable(storage.append_log(bytes([1]) * 32, 5, [entry]))
+            await unavailable(storage.chain_heads(bytes(32)))
+        assert asked[0] == LogAppend(bytes([1]) * 32, 5, [entry])
+        assert asked[2] == GetChainHeads(bytes(32))
+
+    run(scenario)
+
+
+def test_a_batch_has_a_bound_that_one_entry_alone_never_reaches():
+    largest = SignedEntry(bytes(MAX_LOG_ENTRY), bytes(64))
+    assert LogAppend(bytes(32), 0, [largest, largest]).entries
+    with pytest.raises(ValueError, match="together"):
+        LogAppend(bytes(32), 0, [largest, largest, SignedEntry(b"x", bytes(64))])
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,12 @@ from cosigner.errors import HostError
 from cosigner.evm import unsigned_transaction
 from cosigner.store import ShareFile, StoreFile
 from enclave import cms, manifest
+from enclave.accounts import credentials, factors, recovery
+from enclave.accounts.directory import LoginIndex
+from enclave.accounts.ownership import HandedOver, WalletRecord
+from enclave.accounts.user import RecoveryKey, UserRecord
 from enclave.keys import WrappedKey
+from enclave.records import StoredRecord
 from enclave.vault import StoredShare
 from protocol import channel
 from protocol.binding import AttestedKeys
@@ -54,6 +59,8 @@ from simulator.nsm import FakeNsm, encode_payload, sign_document
 from simulator.pki import NitroPki
 from tests.cosigner.ceremonies import Ceremony, ceremony
 from tests.cosigner.payloads import psbt, solana_message
+from tests.enclave.accounts import users
+from tests.enclave.accounts.hostile import HostileStorage, records
 from tests.protocol.samples import CLIENT_CONFIG, FAULT, PLAIN, SAMPLES, enveloped
 from threshold import (
     EcdsaClientOt,
@@ -336,7 +343,9 @@ def _nsm(*, indefinite: bool) -> FakeNsm:
 
 @cache
 def _documents() -> list[bytes]:
-    user_data = AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned").encode()
+    user_data = AttestedKeys(
+        version=1, channel_key=bytes(32), key_policy="pinned", receipt_key=bytes(32)
+    ).encode()
     return [
         *(_nsm(indefinite=form).attest(user_data, _NONCE, None) for form in (True, False)),
         _nsm(indefinite=True).attest(None, _NONCE, b"public key"),
@@ -741,6 +750,75 @@ for _chain_name in _SUITES:
     _register_ceremony(_chain_name)
 
 
+# --- records of users --------------------------------------------------------------------------------------------------------------
+
+
+def _users() -> list[UserRecord]:
+    """A new user; one with everything there is; a service account."""
+    first = users.credential(1)
+    full, _ = users.with_totp(users.user(first, users.credential(2, sign_count=7), keys=2), users.by(first))
+    both = users.by(first, second=True)
+    full = factors.begin_totp(full, bytes(20), both, now_ms=users.NOW)
+    full = credentials.make_device_code(full, bytes(48), both, now_ms=users.NOW)
+    full = recovery.set_key(full, RecoveryKey(algorithm="p256", public_key=bytes(91)), both)
+    full = recovery.begin(
+        full,
+        digest=bytes(32),
+        session=bytes(32),
+        credential=users.credential(3),
+        session_key=users.key(9),
+        time_lock_ms=users.DAY,
+        now_ms=users.NOW,
+    )
+    return [users.user(), full, users.user(users.credential(1, type_="key"), kind="service")]
+
+
+_register_cbor(UserRecord, _users())
+_register_cbor(
+    LoginIndex,
+    [
+        LoginIndex(version=1, login_id="ab" * 32, user_id=user_id, changed_at=users.NOW)
+        for user_id in (users.USER_ID, None)
+    ],
+)
+_register_cbor(
+    WalletRecord,
+    [
+        WalletRecord(
+            version=1,
+            wallet_id=users.OTHER_ID,
+            owner=users.USER_ID,
+            owner_link=bytes(32),
+            custody="delegated",
+            created_at=users.NOW,
+            history=(HandedOver(at=users.NOW, from_user=users.OTHER_ID, to_user=users.USER_ID),),
+        )
+    ],
+)
+_register_cbor(StoredRecord, [StoredRecord(revision=1, sealed=bytes(68))])
+
+
+@cache
+def _stored_users() -> list[bytes]:
+    """Users as storage holds them, all under one name and at one revision."""
+
+    async def stored(record: UserRecord) -> bytes:
+        storage = HostileStorage()
+        await records(storage).write("users", users.USER_ID, record, expected=0)
+        ((_, value),) = storage.records.values()
+        return value
+
+    return [asyncio.run(stored(record)) for record in _users()]
+
+
+@target(CosignerError, seeds=_stored_users)
+def records_read(data: bytes) -> None:
+    storage = HostileStorage()
+    storage.records[f"environments/sandbox/users/{users.USER_ID}"] = (1, data)
+    asyncio.run(records(storage).read("users", users.USER_ID, UserRecord))
+    assert data in _stored_users(), "a record was accepted that nobody sealed"
+
+
 # --- the native core: two-party ECDSA ----------------------------------------------------------------------------------------------
 
 _DIGEST = b"\x09" * 32
@@ -815,4 +893,4 @@ def native_ecdsa_message2(data: bytes) -> None:
     assert (len(signature), len(public_key)) == (64, 33)
 
 
-from tests.fuzz import identity  # noqa: E402, F401  (it registers its targets, by the decorator above)
+from tests.fuzz import decisions, identity  # noqa: E402, F401  (they register their targets, by the decorator above)

@@ -22,7 +22,8 @@ def test_every_parser_of_the_list_has_a_target() -> None:
     """Renaming or losing one of them must be noticed."""
     kinds = (
         "LinkRequestFrame LinkReplyFrame StorageRequestFrame StorageReplyFrame TunnelOpen TunnelReply Call Answer "
-        "Manifest StoredShare WrappedKey ShareFile StoreFile AttestedKeys"
+        "Manifest StoredShare WrappedKey ShareFile StoreFile AttestedKeys Entry SignedEntry "
+        "UserRecord LoginIndex WalletRecord StoredRecord"
     )
     natives = "dkg-message1 dkg-message2 dkg-confirmation frost-commitments frost-response"
     passkeys = "client-data authenticator-data cose-key registration assertion signed-client-data signature"
@@ -39,6 +40,7 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         *(f"cbor-{kind}" for kind in kinds.split()),
         *(f"native-{name}-{suite}" for name in natives.split() for suite in ("ed25519", "secp256k1-tr")),
         "manifest-parse",
+        "records-read",
         "frames-read",
         "address-parse",
         "channel-open-hello",
@@ -70,6 +72,10 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "native-open-share",
         "native-open-unconfirmed",
         "native-open-bytes",
+        "log-open-entry",
+        "log-segment",
+        "log-verify",
+        "log-evidence",
     }
 
 

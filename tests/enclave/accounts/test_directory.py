@@ -8,13 +8,13 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from enclave.accounts import credentials, logins
+from enclave.accounts import logins
 from enclave.accounts.directory import CLAIM_MS, LOGINS, USERS, Directory, LoginIndex
 from enclave.accounts.user import NO_EVIDENCE, UserRecord
 from enclave.storage import StorageConflictError
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from tests.enclave.accounts.hostile import Died, HostileStorage, records, unavailable
-from tests.enclave.accounts.users import NOW, by, credential, login, refused
+from tests.enclave.accounts.users import NOW, add, by, credential, login, refused
 
 L, M = login(0), login(1)
 ENDS = pytest.mark.parametrize("error", [Died, unavailable()], ids=["the enclave dies", "storage fails"])
@@ -84,6 +84,8 @@ async def test_the_first_login_makes_a_user_and_the_next_finds_it(world):
 async def test_who_never_logged_in_is_nobody(world):
     assert await world.directory.by_login(L.login_id) is None
     assert await world.directory.get("a0000000-0000-4000-8000-000000000000") is None
+    with refused("user_unknown"):
+        await world.directory.require("a0000000-0000-4000-8000-000000000000")
     with refused("user_unknown"):
         await world.directory.change("a0000000-0000-4000-8000-000000000000", lambda record: record)
 
@@ -161,7 +163,7 @@ async def test_an_unlinked_login_makes_a_new_user_or_is_linked_by_another(world)
 @in_world
 async def test_a_link_without_the_evidence_for_it_writes_nothing(world):
     user = await world.user()
-    await world.directory.change(user.user_id, lambda r: credentials.add(r, credential(1), NO_EVIDENCE))
+    await world.directory.change(user.user_id, lambda r: add(r, credential(1), NO_EVIDENCE))
     puts = world.storage.puts
     with refused("factor_required"):
         await world.directory.link(user.user_id, M, NO_EVIDENCE, now_ms=NOW)

@@ -16,6 +16,7 @@ from tests.enclave.accounts.users import (
     NOW,
     SECOND,
     SECRET,
+    add,
     by,
     code_at,
     credential,
@@ -197,8 +198,9 @@ def test_the_fifth_wrong_code_locks_for_fifteen_minutes():
     for _ in range(5):
         record = guess(record)
     for moment in (NOW, NOW + 15 * MINUTE - 1):
-        with refused("factor_locked"):
+        with refused("factor_locked") as caught:
             factors.count_attempt(record, now_ms=moment, cold=False)
+        assert f" {-(-(NOW + 15 * MINUTE - moment) // 1000)} seconds" in caught.value.message
     assert spend(record, code_at(NOW + 15 * MINUTE), NOW + 15 * MINUTE).lockout == UNLOCKED
 
 
@@ -262,6 +264,8 @@ def test_an_enclave_that_has_seen_no_right_code_yet_locks_after_two():
 def test_who_has_no_second_factor_has_nothing_to_guess():
     with refused("factor_required"):
         factors.count_attempt(user(FIRST), now_ms=NOW, cold=False)
+    with refused("factor_required"):
+        factors.use_totp(user(FIRST), code_at(NOW), now_ms=NOW)
 
 
 # --- recovery -----------------------------------------------------------------------------------------------------------------------
@@ -287,7 +291,7 @@ def begin(record, *, lock=DAY, now=NOW, digest=DIGEST, credential=NEW, session_k
 
 
 def complete(record, now=NOW, digest=DIGEST):
-    return recovery.complete(record, digest=digest, lifetime_ms=LONGEST, now_ms=now)
+    return recovery.complete(record, digest=digest, link=b"\x11" * 32, lifetime_ms=LONGEST, now_ms=now)
 
 
 def test_recovery_leaves_one_credential_one_session_key_the_logins_and_the_recovery_key():
@@ -299,6 +303,7 @@ def test_recovery_leaves_one_credential_one_session_key_the_logins_and_the_recov
     assert (after.lockout, after.pending_recovery) == (UNLOCKED, None)
     assert (after.generation, after.tokens_not_before) == (before.generation + 1, NOW)
     assert (after.logins, after.recovery_key) == (before.logins, KEY)
+    assert after.lineage == (*before.lineage, b"\x11" * 32)
 
 
 def test_nothing_old_works_after_a_recovery():
@@ -312,14 +317,14 @@ def test_nothing_old_works_after_a_recovery():
         with refused("credential_unknown"):
             credentials.find_active(after, old.credential_id)
         with refused("factor_required"):
-            credentials.add(after, credential(9), by(old))
+            add(after, credential(9), by(old))
     with refused("factor_required"):
         spend(after, code_at(NOW))
 
 
 def test_the_old_credentials_work_until_the_time_lock_has_run_out():
     record = begin(recoverable())
-    assert credentials.add(record, credential(9), by(FIRST))
+    assert add(record, credential(9), by(FIRST))
     for early in (NOW, NOW + DAY - 1):
         with refused("recovery_pending"):
             complete(record, early)

@@ -20,6 +20,7 @@ from tests.enclave.accounts.users import (
     MINUTE,
     NOW,
     SECRET,
+    add,
     code_at,
     credential,
     key,
@@ -54,11 +55,11 @@ class Life(RuleBasedStateMachine):
         self.revoked: set[bytes] = set()
         self.ever_active = False
         self.generation = 0
+        self.lineage: tuple[bytes, ...] = ()
         self.used_steps: set[int] = set()
         self.used_codes: set[str] = set()
         self.codes: list[str] = []
         self.device_codes: list[str] = []
-        self.changed_by_recovery = False
 
     def change(self, transition) -> bool:
         """Apply a transition; whether it was allowed. What it took away is revoked from now on."""
@@ -127,7 +128,7 @@ class Life(RuleBasedStateMachine):
     @rule(number=NUMBERS, evidence=EVIDENCE)
     def add(self, number, evidence):
         active = self.record.active_credentials
-        if self.change(lambda r: credentials.add(r, credential(number), evidence)) and active:
+        if self.change(lambda r: add(r, credential(number), evidence)) and active:
             vouched = evidence.credential in {one.credential_id for one in active}
             assert vouched or evidence.device_code
 
@@ -240,7 +241,9 @@ class Life(RuleBasedStateMachine):
     def complete_recovery(self, number):
         before, pending = self.record, self.record.pending_recovery
         if self.change(
-            lambda r: recovery.complete(r, digest=bytes([number]) * 32, lifetime_ms=LONGEST, now_ms=self.now)
+            lambda r: recovery.complete(
+                r, digest=bytes([number]) * 32, link=bytes(32), lifetime_ms=LONGEST, now_ms=self.now
+            )
         ):
             assert pending.not_before <= self.now < pending.not_after
             assert self.record.credentials == (pending.credential,)
@@ -259,6 +262,12 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def no_revoked_key_is_good(self):
         assert not {one for one in self.revoked if self.is_good(self.record, one)}
+
+    @invariant()
+    def the_lineage_only_grows(self):
+        assert bool(self.record.lineage) == bool(self.record.active_credentials)
+        assert self.record.lineage[: len(self.lineage)] == self.lineage
+        self.lineage = self.record.lineage
 
     @invariant()
     def the_generation_counts_recoveries(self):

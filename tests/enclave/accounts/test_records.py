@@ -123,6 +123,24 @@ async def test_a_read_that_a_write_overtakes_is_no_fault_of_the_hosts(world):
         assert read.revision in {expected, expected + 1}
 
 
+@in_world
+async def test_a_read_that_is_overtaken_again_and_again_says_so(world):
+    await world.write("one", 0)
+    revision = 1
+    get = world.storage.get
+
+    async def overtaken(key):
+        nonlocal revision
+        found = await get(key)
+        revision = await world.write("again", revision)
+        world.enclave._cache.clear()
+        return found
+
+    world.storage.get = overtaken
+    with pytest.raises(RecordConflictError):
+        await world.read()
+
+
 # --- what stays in memory -------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from enclave.accounts import credentials, factors, logins, recovery, session_keys
 from enclave.accounts.user import (
+    MAX_LINEAGE,
     MAX_REVOKED,
     NO_EVIDENCE,
     Evidence,
@@ -25,6 +26,7 @@ from tests.enclave.accounts.users import (
     MINUTE,
     NOW,
     SECOND,
+    add,
     by,
     credential,
     key,
@@ -48,7 +50,7 @@ def found(record, number, now=NOW):
 CHANGES = {
     "link a login": lambda r, e: logins.link(r, login(9), e),
     "unlink a login": lambda r, e: logins.unlink(r, login(1).login_id, e),
-    "add a credential": lambda r, e: credentials.add(r, credential(9), e),
+    "add a credential": lambda r, e: add(r, credential(9), e),
     "rename a credential": lambda r, e: credentials.change(
         r, FIRST.credential_id, name="x", active=None, evidence=e
     ),
@@ -281,42 +283,40 @@ def test_what_a_change_ended_can_be_told():
 
 
 def test_the_first_credential_needs_the_session_alone_and_further_ones_an_active_credential():
-    record = credentials.add(user(), FIRST, NO_EVIDENCE)
+    record = add(user(), FIRST, NO_EVIDENCE)
     with refused("factor_required"):
-        credentials.add(record, OTHER, NO_EVIDENCE)
-    assert credentials.add(record, OTHER, by(FIRST)).credentials == (FIRST, OTHER)
+        add(record, OTHER, NO_EVIDENCE)
+    assert add(record, OTHER, by(FIRST)).credentials == (FIRST, OTHER)
 
 
 def test_the_first_credential_of_who_has_totp_needs_a_code():
     record, _ = with_totp(user())
     with refused("factor_required"):
-        credentials.add(record, FIRST, NO_EVIDENCE)
-    assert credentials.add(record, FIRST, SECOND).credentials == (FIRST,)
+        add(record, FIRST, NO_EVIDENCE)
+    assert add(record, FIRST, SECOND).credentials == (FIRST,)
 
 
 def test_a_second_device_is_added_by_a_device_code():
-    assert credentials.add(user(FIRST), OTHER, DEVICE).credentials == (FIRST, OTHER)
+    assert add(user(FIRST), OTHER, DEVICE).credentials == (FIRST, OTHER)
 
 
 def test_a_credential_is_registered_once():
     with refused("credential_exists"):
-        credentials.add(user(FIRST), replace(FIRST, name="again"), by(FIRST))
+        add(user(FIRST), replace(FIRST, name="again"), by(FIRST))
 
 
 def test_credentials_are_limited_in_number_and_in_bytes():
     with refused("credential_limit"):
-        credentials.add(
-            user(*(credential(n) for n in range(MAX_CREDENTIALS))), credential(99), by(credential(0))
-        )
-    large = [credential(n, credential_id=bytes([n]) * 1023, public_key=bytes(2048)) for n in range(1, 12)]
+        add(user(*(credential(n) for n in range(MAX_CREDENTIALS))), credential(99), by(credential(0)))
+    large = [credential(n, credential_id=bytes([n]) * 1023, public_key=bytes(2048)) for n in range(1, 10)]
     record = user(*large[:-1])
     with refused("credential_limit"):
-        credentials.add(record, large[-1], by(large[0]))
+        add(record, large[-1], by(large[0]))
 
 
 def test_the_largest_record_fits_into_storage():
     held = [
-        credential(n, name="x", public_key=bytes(760), attestation_format="x" * 32, sign_count=2**32 - 1)
+        credential(n, name="x", public_key=bytes(632), attestation_format="x" * 32, sign_count=2**32 - 1)
         for n in range(MAX_CREDENTIALS)
     ]
     assert 0.98 < len(cbor.encode(held)) / credentials.MAX_CREDENTIAL_BYTES <= 1
@@ -341,6 +341,7 @@ def test_the_largest_record_fits_into_storage():
         record = credentials.change(
             record, one.credential_id, name="\U0001f600" * 64, active=None, evidence=by(held[0])
         )
+    record = replace(record, lineage=record.lineage * MAX_LINEAGE)
     raw = cbor.encode(record)
     assert len(raw) <= MAX_VALUE
     assert cbor.decode(raw, UserRecord, culprit=Culprit.STORAGE) == record
@@ -348,8 +349,8 @@ def test_the_largest_record_fits_into_storage():
 
 def test_a_service_account_has_keys_and_no_passkeys():
     with refused("credential_refused"):
-        credentials.add(user(kind="service"), FIRST, NO_EVIDENCE)
-    assert credentials.add(user(kind="service"), credential(1, type_="key"), NO_EVIDENCE).credentials
+        add(user(kind="service"), FIRST, NO_EVIDENCE)
+    assert add(user(kind="service"), credential(1, type_="key"), NO_EVIDENCE).credentials
 
 
 def test_credentials_are_renamed_deactivated_and_activated():
@@ -371,6 +372,14 @@ def test_the_last_active_credential_cannot_be_deactivated_or_removed():
             credentials.change(record, FIRST.credential_id, name=None, active=False, evidence=by(FIRST))
         with refused("last_credential"):
             credentials.remove(record, FIRST.credential_id, by(FIRST))
+
+
+def test_the_last_active_credential_can_be_renamed_and_ends_no_session_by_it():
+    one = credential(1, type_="key")
+    record = register(user(one, kind="service"), 1, by_login=key_login_id(one.credential_id))
+    for active in (None, True):
+        renamed = credentials.change(record, one.credential_id, name="new", active=active, evidence=by(one))
+        assert renamed == replace(record, credentials=(replace(one, name="new"),))
 
 
 def test_a_credential_is_removed_also_an_inactive_one():
@@ -417,6 +426,38 @@ def test_the_sessions_of_a_service_accounts_key_end_with_it(how):
     assert found(record, 2)
     with refused("session_key_rejected"):
         found(record, 1)
+
+
+# --- lineage ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_lineage_begins_with_the_first_credential_and_no_other_adds_to_it():
+    assert user().lineage == ()
+    record = add(user(), FIRST, NO_EVIDENCE, link=b"\x01" * 32)
+    assert record.lineage == (b"\x01" * 32,)
+    record = add(record, OTHER, by(FIRST), link=b"\x02" * 32)
+    record = credentials.remove(record, FIRST.credential_id, by(FIRST))
+    assert add(record, FIRST, by(OTHER), link=b"\x03" * 32).lineage == (b"\x01" * 32,)
+
+
+def test_every_recovery_adds_to_the_lineage_up_to_a_bound():
+    record = add(user(), FIRST, NO_EVIDENCE, link=bytes(32))
+    for number in range(1, MAX_LINEAGE + 5):
+        key_ = RecoveryKey(algorithm="ed25519", public_key=bytes(44))
+        record = recovery.set_key(record, key_, by(record.credentials[0]))
+        record = recovery.begin(
+            record,
+            digest=bytes(32),
+            session=bytes(32),
+            credential=credential(number),
+            session_key=key(number),
+            time_lock_ms=0,
+            now_ms=NOW,
+        )
+        record = recovery.complete(
+            record, digest=bytes(32), link=bytes([number]) * 32, lifetime_ms=DAY, now_ms=NOW
+        )
+        assert record.lineage == tuple(bytes([n]) * 32 for n in range(number + 1))[:MAX_LINEAGE]
 
 
 # --- sign counts --------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 
 import pytest
 
@@ -63,6 +64,11 @@ def by(one: Credential, *, second: bool = False) -> Evidence:
 SECOND = Evidence(second_factor=True)
 
 
+def add(record: UserRecord, one: Credential, evidence: Evidence, *, link: bytes | None = None) -> UserRecord:
+    """Another credential; a first one begins a lineage of its own."""
+    return credentials.add(record, one, evidence, link=link or os.urandom(32))
+
+
 def user(*held: Credential, kind: str = "user", keys: int = 0, linked: int = 1) -> UserRecord:
     """A user with these credentials, some session keys and some logins."""
     record = new_user(USER_ID, kind=kind, name="" if kind == "user" else "robot", now_ms=NOW)
@@ -70,7 +76,7 @@ def user(*held: Credential, kind: str = "user", keys: int = 0, linked: int = 1) 
         vouching = by(held[0]) if record.credentials else Evidence()
         record = logins.link(record, login(number), vouching)
     for number, one in enumerate(held):
-        record = credentials.add(record, one, by(held[0]) if number else Evidence())
+        record = add(record, one, by(held[0]) if number else Evidence())
     for number in range(keys):
         record = register(record, number)
     return record

@@ -214,7 +214,7 @@ def test_an_outage_is_bridged_for_the_grace_and_no_longer(server, tmp_path):
 
 def unavailable(server, tmp_path, **changes):
     async def scenario(dial):
-        fetcher = KeyFetcher(issuer(server, **changes), dial, timeout_s=2)
+        fetcher = KeyFetcher(issuer(server, **changes), dial)
         with pytest.raises(CosignerError) as caught:
             await fetcher.current(NOW_MS)
         assert caught.value.code == "issuer_unavailable"

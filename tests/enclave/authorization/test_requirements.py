@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ BEFORE_LOGIN = {
     accounts.KeyLogin,
     accounts.BeginCredential,
     accounts.Recover,
+    GetLogHead,
 }
 READ = {
     messages.GetWallet,
@@ -31,7 +34,6 @@ READ = {
     accounts.GetAccount,
     accounts.GetPolicy,
     accounts.ListSessionKeys,
-    GetLogHead,
 }
 
 
@@ -84,6 +86,33 @@ def test_the_environments_policy_is_for_administrators():
     assert requirement_of(request) is ENVIRONMENT_POLICY
     assert ENVIRONMENT_POLICY.administrators
     assert REQUIREMENTS[accounts.NewServiceAccount].administrators
+
+
+def specified() -> dict[str, list[str]]:
+    """The table of the specification, by kind of request."""
+    text = (Path(__file__).parents[3] / "docs/spec/authorization.md").read_text()
+    section = text[text.index("## 2. ") : text.index("## 3. ")]
+    found = {}
+    for line in re.findall(r"^\| (`.*) \|$", section, re.MULTILINE):
+        names, *cells = (cell.strip() for cell in line.split("|"))
+        for kind in re.findall(r"`(\w+)`", names):
+            found[kind + ("/environment" if "environment" in names else "")] = cells
+    return found
+
+
+def test_the_specification_has_the_same_table():
+    rows = specified()
+    table = {str(kind.__struct_config__.tag): needed for kind, needed in REQUIREMENTS.items()}
+    table["policy_set/environment"] = ENVIRONMENT_POLICY
+    assert rows.keys() == table.keys()
+    for kind, needed in table.items():
+        before, action, rules, credential, besides = rows[kind]
+        assert (before == "yes") == (needed.who == "anybody"), kind
+        assert (action == "yes") == needed.action, kind
+        assert rules.strip("`") == (needed.rules or ""), kind
+        assert credential.startswith("yes") == needed.credential, kind
+        assert ("device code" in credential) == needed.device_code, kind
+        assert ("quorum" in besides) == needed.administrators, kind
 
 
 def test_a_request_that_is_not_in_the_table_is_refused():

@@ -1,0 +1,73 @@
+"""What the log is told of a request: enough for an auditor, nothing secret."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing
+
+import pytest
+
+from protocol import accounts as a
+from protocol import messages as m
+from protocol.receipts import MAX_SUMMARY, bounded_json
+from protocol.summaries import summary_of
+from tests.support.requests import REQUESTS
+
+KEY = hashlib.sha256(bytes(33)).hexdigest()
+USER = "5a0c1e2f-0000-4000-8000-000000000001"
+SAYS_ALL = {
+    "account_get",
+    "close",
+    "credential_begin",
+    "device_code_make",
+    "dkg_finish",
+    "log_head_get",
+    "login_link",
+    "policy_get",
+}
+SAYS_ALL |= {
+    "recovery_cancel",
+    "recovery_codes_new",
+    "session_keys_list",
+    "sign",
+    "sign_ecdsa",
+    "totp_begin",
+    "totp_confirm",
+}
+SAYS_ALL |= {"totp_remove", "wallet_get"}
+
+
+def test_every_request_has_a_summary_or_needs_none() -> None:
+    assert {type(request) for request in REQUESTS} == set(typing.get_args(m.Request))
+    assert {request.kind for request in REQUESTS if not summary_of(request)} == SAYS_ALL
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
+def test_a_summary_is_short_json(request_: typing.Any) -> None:
+    text = bounded_json(summary_of(request_), MAX_SUMMARY)
+    assert json.loads(text) == summary_of(request_)
+
+
+def test_nothing_that_vouches_or_can_be_guessed_is_in_a_summary() -> None:
+    secret = "s3cr3t"
+    assert summary_of(a.ConfirmTotp(code="123456")) == {}
+    login = a.Login(f"a.{secret}.c", bytes(33), bytes(64), None, None, 60)
+    assert summary_of(login) == {"session_key": KEY, "lifetime": 60}
+    assert summary_of(a.LinkLogin(f"a.{secret}.c")) == {}
+
+
+def test_what_changes_is_named() -> None:
+    content = b'{"version":1}'
+    assert summary_of(a.SetPolicy("wallet", "w", bytes(32), content)) == {
+        "expected": "00" * 32,
+        "content": hashlib.sha256(content).hexdigest(),
+    }
+    assert summary_of(a.HandOver(USER, USER)) == {"user_id": USER}
+    assert summary_of(a.ChangeCredential(bytes(16), None, active=False)) == {
+        "credential_id": "00" * 16,
+        "name": None,
+        "active": False,
+    }
+    assert summary_of(a.RevokeSessionKeys([bytes(33)])) == {"session_keys": [KEY]}
+    assert summary_of(a.SetRecoveryKey("ed25519", None)) == {"algorithm": "ed25519", "public_key": None}
