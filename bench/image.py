@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cosigner import Client, ClientConfig, ShareStore
+from cosigner.mock_issuer import provider
 from simulator import stack
 from tests.support.world import solana_message
 
@@ -99,7 +100,8 @@ def _compose() -> Iterator[Figure]:
 
 
 def _wallet(config: Path, shares: ShareStore) -> tuple[str, bytes]:
-    with Client(ClientConfig.load(config), shares) as client:
+    loaded = ClientConfig.load(config)
+    with Client(loaded, shares, token_provider=provider(loaded)) as client:
         wallet = client.create_wallet("solana")
     return wallet.wallet_id, solana_message(wallet.address)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cosigner import AsyncClient, ClientConfig, ShareStore
+from cosigner.mock_issuer import provider
 from simulator import stack
 from tests.support.world import bitcoin_psbt, solana_message
 
@@ -72,7 +73,10 @@ async def _throughput(running: stack.Stack, directory: Path) -> list[Figure]:
     store = ShareStore.create(directory / "load", os.urandom(32))
     config = ClientConfig.load(running.client_config)
     async with contextlib.AsyncExitStack() as exits:
-        clients = [await exits.enter_async_context(AsyncClient(config, store)) for _ in range(CLIENTS)]
+        clients = [
+            await exits.enter_async_context(AsyncClient(config, store, token_provider=provider(config)))
+            for _ in range(CLIENTS)
+        ]
         wallet = await clients[0].create_wallet("ethereum")
         for client in clients:
             await client.open(ecdsa=True)
@@ -108,7 +112,8 @@ async def _throughput(running: stack.Stack, directory: Path) -> list[Figure]:
 async def _clients(running: stack.Stack, directory: Path) -> list[Figure]:
     store = ShareStore.create(directory / "shares", os.urandom(32))
     found = []
-    async with AsyncClient(ClientConfig.load(running.client_config), store) as client:
+    config = ClientConfig.load(running.client_config)
+    async with AsyncClient(config, store, token_provider=provider(config)) as client:
         for chain in ("solana", "bitcoin", "ethereum"):
             started = time.perf_counter()
             wallet = await client.create_wallet(chain)

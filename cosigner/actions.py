@@ -44,6 +44,11 @@ T = TypeVar("T")
 _LIFETIME_MS: Final = 240_000  # of an action; the enclave allows 300 s, and clocks differ
 _PAUSES: Final = (0.2, 1.0)  # seconds before a lost reply is asked for again
 _IN_TURN: Final = ("passkey", "signing_key", "totp")
+_WORDS: Final = {
+    "passkey": ("passkey", "credential"),
+    "signing_key": ("signing_key", "credential"),
+    "totp": ("totp", "second factor", "second-factor"),
+}
 _FIRST: Final = frozenset({"passkey", "signing_key"})
 
 Factors = frozenset[str]
@@ -213,7 +218,9 @@ class _Attempt:
 
         The enclave's words are a hint only: where they name no factor, whatever is at hand is tried in turn.
         """
-        named = frozenset(factor for factor in _IN_TURN if factor in refusal.message)
+        named = frozenset(
+            factor for factor, words in _WORDS.items() if any(word in refusal.message for word in words)
+        )
         left = self._available() - needed - self._tried
         wanted = left & named or left  # a rule's closest reading may name another factor than the one at hand
         first = next((factor for factor in _IN_TURN if factor in wanted & _FIRST), None)

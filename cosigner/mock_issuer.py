@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,8 @@ from protocol.envelope.errors import Culprit
 from .errors import HostError
 
 if TYPE_CHECKING:
-    from .config import MockIssuer
+    from .config import ClientConfig, MockIssuer
+    from .identity import TokenProvider
 
 DEFAULT_SUBJECT: Final = "alice"
 _TIMEOUT: Final = 10.0  # seconds
@@ -40,3 +42,15 @@ def token(issuer: MockIssuer, subject: str = DEFAULT_SUBJECT) -> str:
             f"No token from the mock issuer at {issuer.token_url}: {str(error) or type(error).__name__}. Is the stack running?",
             culprit=Culprit.NETWORK,
         ) from None
+
+
+def provider(config: ClientConfig, subject: str = DEFAULT_SUBJECT) -> TokenProvider:
+    """A ``token_provider`` for clients of a mock stack.
+
+    :raises ValueError: the configuration is of no mock stack.
+    """
+    issuer = config.mock_issuer
+    if issuer is None:
+        msg = "this configuration names no mock issuer"
+        raise ValueError(msg)
+    return lambda: asyncio.to_thread(token, issuer, subject)

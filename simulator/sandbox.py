@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from enclave.manifest import Administrator, Environment, RecoveryRules, RelyingParty, TrustedIssuer
+from policy.facts import BLIND
 from simulator.issuer import HOST as ISSUER_HOST
 from simulator.issuer import ISSUER
 from simulator.issuer.server import AUDIENCE, JWKS_PATH
@@ -54,6 +55,13 @@ RULES: Final[tuple[dict[str, Any], ...]] = (
         }
         for factor, word in (("passkey", "passkey"), ("signing_key", "signing key"))
     ),
+    {
+        "name": "anything on a local chain",
+        "ruleType": "allow",
+        "chain": "EVM",
+        "chainIds": [31337],
+        "blind": [code for code in BLIND if code.startswith("evm.")],
+    },
     {
         "name": "payments in SOL",
         "ruleType": "allow",

@@ -14,6 +14,7 @@ from enclave import burns as burns_room
 from enclave.burns import Burns
 from protocol.envelope.errors import Reaction
 from protocol.messages import CLIENT_PARTY, EcdsaSigned, EvmMessagePayload, SignEcdsa
+from tests.attacks.test_rules import decisions
 from tests.support.world import Host, client, run
 from threshold import ecdsa_begin
 
@@ -143,6 +144,7 @@ def test_repeated_burns_meet_a_growing_delay_which_ends(tmp_path):
                     signed = await user.sign_evm_message(wallet.wallet_id, MESSAGE)
                 except EnclaveRefused as refused:
                     assert refused.code == "burn_delay"  # noqa: PT017
+                    assert decisions(host)[-1].code == "burn_delay"  # nothing was charged for it
                     now += 0.5
                 else:
                     break

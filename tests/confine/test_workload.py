@@ -8,6 +8,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 
 from cosigner import Client, ClientConfig, ShareStore
+from cosigner.mock_issuer import provider
 from simulator import stack
 from tests.support.world import (
     PASSPHRASE,
@@ -53,7 +54,8 @@ def test_every_suite_signs_under_the_filters(running, tmp_path):
     status = Path(f"/proc/{pid}/status").read_text()
     assert "Seccomp:\t2" in status
     shares = ShareStore.create(tmp_path / "shares", PASSPHRASE)
-    with Client(ClientConfig.load(running.client_config), shares) as client:
+    config = ClientConfig.load(running.client_config)
+    with Client(config, shares, token_provider=provider(config)) as client:
         solana, bitcoin = client.create_wallet("solana"), client.create_wallet("bitcoin", "regtest")
         ethereum = client.create_wallet("ethereum")
         for _ in range(3):

@@ -18,10 +18,11 @@ _TIMEOUT = 180  # seconds, for whatever compose does
 
 @dataclass(frozen=True)
 class Compose:
-    """A stack of its own, under a project name and a port that nobody else uses."""
+    """A stack of its own, under a project name and ports that nobody else uses."""
 
     project: str
     port: int
+    issuer_port: int
     files: tuple[Path, ...]
 
     def __call__(self, *arguments: str) -> str:
@@ -37,7 +38,11 @@ class Compose:
                 *files,
                 *arguments,
             ],
-            env={**os.environ, "COSIGNER_PORT": str(self.port)},
+            env={
+                **os.environ,
+                "COSIGNER_PORT": str(self.port),
+                "COSIGNER_ISSUER_PORT": str(self.issuer_port),
+            },
             capture_output=True,
             text=True,
             timeout=_TIMEOUT,
@@ -67,10 +72,12 @@ class Compose:
 @contextlib.contextmanager
 def stack(*overrides: Path) -> Iterator[Compose]:
     """A running stack; its containers, networks and volumes are removed at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    compose = Compose(f"cosigner-test-{os.getpid()}-{port}", port, (HOUSE / "compose.yaml", *overrides))
+    with socket.socket() as probe, socket.socket() as other:
+        for one in (probe, other):
+            one.bind(("127.0.0.1", 0))
+        port, issuer_port = (one.getsockname()[1] for one in (probe, other))
+    files = (HOUSE / "compose.yaml", *overrides)
+    compose = Compose(f"cosigner-test-{os.getpid()}-{port}", port, issuer_port, files)
     try:
         compose.up()
         yield compose

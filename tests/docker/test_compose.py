@@ -16,11 +16,12 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 
 from cosigner import Client, ClientConfig, ShareStore
+from cosigner.mock_issuer import provider
 from tests.docker.images import HOUSE, docker
 from tests.docker.stack import Compose, stack
 from tests.support.world import PASSPHRASE, bitcoin_psbt, solana_message, verify_bitcoin, verify_solana
 
-SERVICES = {"kms", "provision", "enclave", "host"}
+SERVICES = {"kms", "issuer", "provision", "enclave", "host"}
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +45,13 @@ def sign(client: Client, chain: str, wallet_id: str) -> None:
 
 
 def sign_with_every_wallet(config: ClientConfig, shares: ShareStore, wallets: dict[str, str]) -> None:
-    with Client(config, shares) as client:
+    with Client(config, shares, token_provider=provider(config)) as client:
         for chain, wallet_id in wallets.items():
             sign(client, chain, wallet_id)
 
 
 def create_wallets(config: ClientConfig, shares: ShareStore) -> dict[str, str]:
-    with Client(config, shares) as client:
+    with Client(config, shares, token_provider=provider(config)) as client:
         return {chain: client.create_wallet(chain).wallet_id for chain in ("solana", "bitcoin", "ethereum")}
 
 
@@ -68,6 +69,7 @@ def test_the_command_outside_creates_a_wallet_and_signs(running, tmp_path):
         return json.loads(done.stdout)
 
     cosigner("attest")
+    assert cosigner("login", *unlock)["created"]
     wallet = cosigner("wallet", "create", "--chain", "ethereum", *unlock)
     signed = cosigner(
         "sign", "evm", "message", "--wallet", wallet["wallet_id"], str(tmp_path / "message.txt"), *unlock

@@ -19,7 +19,7 @@ from eth_account.messages import encode_defunct
 
 from cosigner import AsyncClient, AttestationRefused, Client, ClientConfig, EnclaveRefused, ShareStore
 from cosigner.cli import main as command
-from cosigner.mock_issuer import token
+from cosigner.mock_issuer import provider
 from simulator import stack
 from tests.support.world import (
     PASSPHRASE,
@@ -51,7 +51,7 @@ def config(running) -> ClientConfig:
 
 def logged_in(running, subject: str = "alice") -> dict[str, Any]:
     """The keyword with which a client logs in by itself, as a user of the mock issuer."""
-    return {"token_provider": lambda: token(config(running).mock_issuer, subject)}
+    return {"token_provider": provider(config(running), subject)}
 
 
 def enclave_process(state: Path) -> int:
