@@ -222,7 +222,8 @@ def test_a_key_of_another_kind_than_it_says_is_noticed(said: Any, is_: str) -> N
 def test_a_signature_of_another_length_is_noticed() -> None:
     action = logs.action()
     evidence = by_key("p256", action.hash)
-    long = KeySignature(bytes(16), evidence.signature.signature + b"\0")
+    r, s = evidence.signature.signature[:32], evidence.signature.signature[32:]
+    long = KeySignature(bytes(16), r + b"\0" + s)  # the same two numbers
     with pytest.raises(EvidenceError):
         check_evidence(
             logs.decision(action=action, evidence=[msgspec.structs.replace(evidence, signature=long)])

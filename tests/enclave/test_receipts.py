@@ -92,7 +92,9 @@ def test_batches_keep_to_their_bounds() -> None:
         await log.append(logs.decision())
         big = logs.decision(summary="x" * 4096, reasons="", evidence=[])
         await asyncio.gather(*(log.append(big) for _ in range(2 * MAX_LOG_ENTRIES)))
-        assert max(storage.calls) <= min(MAX_LOG_ENTRIES, MAX_LOG_BATCH // 4096)
+        assert max(storage.calls) <= MAX_LOG_BATCH // 4096
+        await asyncio.gather(*(log.append(logs.decision(number)) for number in range(MAX_LOG_ENTRIES + 9)))
+        assert max(storage.calls) == MAX_LOG_ENTRIES
         assert audit(storage.records()).good
 
     run(scenario)

@@ -322,6 +322,20 @@ def test_a_segment_has_an_end(folder: Folder, monkeypatch: pytest.MonkeyPatch) -
     assert folder.kept() == entries(0, 30)
 
 
+def test_a_segment_of_somebody_else_is_never_written_into(folder: Folder) -> None:
+    async def scenario() -> None:
+        backend = folder.backend()
+        path = folder.path / CHAIN.hex() / f"{0:020d}.seg"
+        path.parent.mkdir()
+        path.write_bytes(b"somebody else's")
+        with pytest.raises(AuditLogError, match="exists"):
+            await backend.write([LogRecord(CHAIN, 0, entry(0))])
+        assert path.read_bytes() == b"somebody else's"
+        await backend.close()
+
+    run(scenario())
+
+
 def test_files_are_for_the_owner_and_the_group(folder: Folder) -> None:
     async def scenario() -> None:
         async with folder.open() as log:

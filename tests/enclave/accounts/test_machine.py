@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from enclave.accounts import credentials, factors, logins, recovery, session_keys
-from enclave.accounts.user import NO_EVIDENCE, Evidence, RecoveryKey, UserRecord
+from enclave.accounts.user import Evidence, RecoveryKey, UserRecord
 from enclave.authn import codes
 from protocol.accounts import MAX_CREDENTIALS, MAX_LOGINS, MAX_SESSION_KEYS
 from protocol.envelope import cbor
@@ -31,16 +32,11 @@ from tests.enclave.accounts.users import (
     wrong_code,
 )
 
-NUMBERS = st.integers(0, 5)
-EVIDENCE = st.one_of(
-    st.just(NO_EVIDENCE),
-    st.just(Evidence(device_code=True)),
-    st.builds(
-        Evidence,
-        credential=NUMBERS.map(lambda number: credential(number).credential_id),
-        second_factor=st.booleans(),
-    ),
-    st.just(Evidence(second_factor=True)),
+NUMBERS = st.integers(0, 3)
+EVIDENCE = st.tuples(
+    st.sampled_from(["nothing", "device code", "an active credential", "any credential"]),
+    NUMBERS,
+    st.booleans(),
 )
 
 
@@ -79,6 +75,26 @@ class Life(RuleBasedStateMachine):
             return True
         return False
 
+    def shown(self, drawn) -> Evidence:
+        """What a request brings along: nothing, too little, somebody else's, or what it takes."""
+        what, number, second = drawn
+        held = self.record.active_credentials
+        if what == "an active credential" and held:
+            return Evidence(credential=held[number % len(held)].credential_id, second_factor=second)
+        if what == "any credential":
+            return Evidence(credential=credential(number).credential_id, second_factor=second)
+        return Evidence(device_code=what == "device code", second_factor=second)
+
+    @initialize(held=st.integers(0, 3), recoverable=st.booleans(), factor=st.booleans())
+    def begin(self, held, recoverable, factor):
+        for number in range(held):
+            self.add(number, ("an active credential", 0, False))
+        if factor:
+            self.enrol(("an active credential", 0, False), confirm=True)
+        if recoverable:
+            self.set_recovery_key(("an active credential", 0, factor), taken_away=False)
+            self.begin_recovery(3, DAY)
+
     # --- time, logins, session keys
 
     @rule(ms=st.sampled_from([1, 20_000, MINUTE, 16 * MINUTE, DAY, 8 * DAY]))
@@ -87,10 +103,12 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, evidence=EVIDENCE)
     def link(self, number, evidence):
+        evidence = self.shown(evidence)
         self.change(lambda r: logins.link(r, login(number), evidence))
 
     @rule(number=NUMBERS, evidence=EVIDENCE)
     def unlink(self, number, evidence):
+        evidence = self.shown(evidence)
         self.change(lambda r: logins.unlink(r, login(number).login_id, evidence))
 
     @rule(
@@ -127,6 +145,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, evidence=EVIDENCE)
     def add(self, number, evidence):
+        evidence = self.shown(evidence)
         active = self.record.active_credentials
         if self.change(lambda r: add(r, credential(number), evidence)) and active:
             vouched = evidence.credential in {one.credential_id for one in active}
@@ -134,6 +153,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, active=st.sampled_from([None, True, False]), evidence=EVIDENCE)
     def alter(self, number, active, evidence):
+        evidence = self.shown(evidence)
         self.change(
             lambda r: credentials.change(
                 r, credential(number).credential_id, name="x", active=active, evidence=evidence
@@ -142,6 +162,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, evidence=EVIDENCE)
     def remove(self, number, evidence):
+        evidence = self.shown(evidence)
         self.change(lambda r: credentials.remove(r, credential(number).credential_id, evidence))
 
     @rule(number=NUMBERS, count=st.integers(0, 20))
@@ -153,6 +174,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(evidence=EVIDENCE)
     def make_code(self, evidence):
+        evidence = self.shown(evidence)
         text, kept = codes.make()
         if self.change(lambda r: credentials.make_device_code(r, kept, evidence, now_ms=self.now)):
             self.device_codes.append(text)
@@ -170,6 +192,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(evidence=EVIDENCE, confirm=st.booleans())
     def enrol(self, evidence, confirm):
+        evidence = self.shown(evidence)
         had = self.record.totp is not None
         if self.change(lambda r: factors.begin_totp(r, SECRET, evidence, now_ms=self.now)):
             assert evidence.second_factor or not had
@@ -183,6 +206,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(evidence=EVIDENCE)
     def remove_totp(self, evidence):
+        evidence = self.shown(evidence)
         had = self.record.totp is not None
         if self.change(lambda r: factors.remove_totp(r, evidence)):
             assert evidence.second_factor or not had
@@ -214,6 +238,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(evidence=EVIDENCE, taken_away=st.booleans())
     def set_recovery_key(self, evidence, taken_away):
+        evidence = self.shown(evidence)
         new = None if taken_away else RecoveryKey(algorithm="ed25519", public_key=bytes(44))
         self.change(lambda r: recovery.set_key(r, new, evidence))
 
@@ -233,18 +258,22 @@ class Life(RuleBasedStateMachine):
         )
         self.fresh += begun
 
+    @precondition(lambda self: self.record.pending_recovery is not None)
     @rule(evidence=EVIDENCE)
     def cancel_recovery(self, evidence):
+        evidence = self.shown(evidence)
         self.change(lambda r: recovery.cancel(r, evidence))
 
-    @rule(number=NUMBERS)
-    def complete_recovery(self, number):
+    @rule(another=st.booleans())
+    def complete_recovery(self, another):
         before, pending = self.record, self.record.pending_recovery
+        digest = bytes([77]) * 32 if another or pending is None else pending.digest
         if self.change(
             lambda r: recovery.complete(
-                r, digest=bytes([number]) * 32, link=bytes(32), lifetime_ms=LONGEST, now_ms=self.now
+                r, digest=digest, link=os.urandom(32), lifetime_ms=LONGEST, now_ms=self.now
             )
         ):
+            assert not another
             assert pending.not_before <= self.now < pending.not_after
             assert self.record.credentials == (pending.credential,)
             assert [one.session_key for one in self.record.session_keys] == [pending.session_key]
@@ -312,4 +341,4 @@ def test_a_code_that_was_revoked_is_seen_as_such():
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestLife.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

@@ -213,6 +213,14 @@ def test_points_of_small_order_would_let_forgeries_through():
             refused("ed25519", header + (y | sign_bit).to_bytes(32, "little"), forgery)
 
 
+def test_coordinates_that_are_not_reduced_are_refused():
+    """The 19 second encodings of small y, with either sign (RFC 8032 §5.1.3, step 1)."""
+    for y in range(P, 2**255):
+        for sign_bit in (0, 1 << 255):
+            with pytest.raises(ValueError, match="not reduced"):
+                ed25519.check((y | sign_bit).to_bytes(32, "little"))
+
+
 @given(st.binary(min_size=32, max_size=32))
 def test_what_is_checked_is_a_point_by_the_formulas(raw):
     number = int.from_bytes(raw, "little") & (2**255 - 1)
