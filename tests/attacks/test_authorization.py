@@ -5,6 +5,7 @@ The host is left out. What is refused here is refused by the enclave, whatever s
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 import json
@@ -249,6 +250,29 @@ def test_a_revoked_key_is_noticed_even_by_a_session_that_nobody_closed():
         phone = await User.log_in(host, alice.subject)
         await phone.door.call(a.RevokeSessionKeys(session_keys=[alice.session_key.public]), m.Done)
         await refuses("session_key_rejected", thief.call(a.GetAccount()))
+
+    run(scenario)
+
+
+def test_a_request_under_way_when_its_key_is_revoked_gets_no_answer():
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        thief = await Door.open(host, authenticate=user.session_key.auth(user.user_id))
+        _, request = user.sign_request(wallet, payment(user, wallet))
+        reached, go_on, real = asyncio.Event(), asyncio.Event(), host.storage.append_log
+
+        async def slow(*entries):
+            reached.set()
+            await go_on.wait()
+            await real(*entries)
+
+        host.storage.append_log = slow
+        under_way = asyncio.create_task(thief.call(request))
+        await reached.wait()
+        host.enclave.sessions.end("sandbox", user.user_id, frozenset({user.session_key.public}))
+        go_on.set()
+        await refuses("session_unknown", under_way)
 
     run(scenario)
 

@@ -8,6 +8,7 @@ import inspect
 import pickle
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import enclave
@@ -15,6 +16,8 @@ from enclave import signing, wallets
 from enclave.authorization import permits
 from enclave.authorization.permits import Permit, PermitError, grant
 from enclave.vault import OpenedWallet, Vault
+from tests.support.door import User
+from tests.support.world import Host, run
 
 WALLET = "0f8fad5b-d9cb-469f-a165-70867728950e"
 OTHER = "1f8fad5b-d9cb-469f-a165-70867728950e"
@@ -93,3 +96,27 @@ def test_the_vault_hands_a_share_out_in_one_place():
         )
     }
     assert users == {"vault.py"}
+
+
+def test_the_vault_takes_each_permit_once_and_for_its_own_wallet_alone():
+    async def scenario():
+        host = Host()
+        await host.start_enclave()
+        user = await User.log_in(host)
+        wallet = await user.create()
+        vault = host.enclave.environments.in_service("sandbox")._rooms.vault
+        opened = await vault.open(wallet.wallet_id)
+        good = grant(environment="sandbox", operation="sign", wallet_id=wallet.wallet_id)
+        assert opened.release(good).group_public_key == wallet.public_key
+        elsewhere = grant(environment="live", operation="sign", wallet_id=wallet.wallet_id)
+        for bad in (good, permit(), elsewhere):
+            with pytest.raises(PermitError):
+                opened.release(bad)
+        before = dict(host.storage.records)
+        other = msgspec.structs.replace(wallet, wallet_id=OTHER, share_set_id=OTHER)
+        for bad in (good, permit()):
+            with pytest.raises(PermitError):
+                await vault.create(bad, user.shares[wallet.wallet_id], other, bytes(32))
+        assert host.storage.records == before
+
+    run(scenario)
