@@ -3,6 +3,7 @@
 >>> from cosigner import Client, ClientConfig, ShareStore
 >>> store = ShareStore.unlock(Path("shares"), passphrase)            # doctest: +SKIP
 >>> with Client(ClientConfig.load(), store) as client:               # doctest: +SKIP
+...     client.login(jwt)
 ...     wallet = client.create_wallet("solana")
 ...     signed = client.sign_solana(wallet.wallet_id, message)
 """
@@ -19,6 +20,8 @@ from .errors import (
     StoreError,
     ThresholdError,
 )
+from .evidence import Evidence
+from .keys import SigningKey
 from .store import ShareStore
 from .sync import Client
 
@@ -31,10 +34,12 @@ __all__ = [
     "CosignerError",
     "EnclaveRefused",
     "EthereumSignature",
+    "Evidence",
     "HostError",
     "PayloadError",
     "ProtocolError",
     "ShareStore",
+    "SigningKey",
     "SolanaSignature",
     "StoreError",
     "ThresholdError",

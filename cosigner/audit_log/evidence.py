@@ -73,6 +73,8 @@ def _check_passkey(evidence: PasskeyEvidence, challenge: bytes) -> None:
         raise InvalidSignature
     signed = assertion.authenticator_data + hashlib.sha256(assertion.client_data_json).digest()
     public_key, _ = strict_cbor.decode(evidence.public_key)
+    if not isinstance(public_key, dict):
+        raise InvalidSignature
     _check_cose(public_key, signed, assertion.signature)
 
 

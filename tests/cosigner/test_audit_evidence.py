@@ -153,6 +153,8 @@ def test_an_assertion_that_was_altered_is_noticed(change: dict[str, bytes]) -> N
         b"\xa0" * 32,
         b"\xff" * 32,
         b"\x81" * 1024,
+        b"\x42\x01\x02" + bytes(30),
+        b"\x58\x1e" + bytes(30),
         b"\xd8\x23\x63(a*" + bytes(30),
         b"\xa1\x03\x38\x7a" + bytes(30),
         bytes(40),
