@@ -28,10 +28,11 @@ from attestation import TrustPolicy
 from attestation.key_policy import render
 from cosigner import AsyncClient, ClientConfig, ShareStore
 from enclave.main import LISTEN_PORT, STORAGE_PORT, TUNNEL_PORT
-from enclave.manifest import MANIFEST_PCR, Environment, KmsEndpoint, Manifest, expected_pcr
+from enclave.manifest import MANIFEST_PCR, KmsEndpoint, Manifest, expected_pcr
 from simulator.kms.policy import ACCOUNT
 from simulator.kms.server import KmsSimulator
 from simulator.pki import write_private
+from tests.support.manifests import environment, token
 
 from .machine import INSTANCE, ROLE, Machine, MachineError, Tools
 from .trust import QemuTransport, QemuUnsignedDocuments
@@ -138,13 +139,14 @@ class Deployment:
     def client(self, shares: ShareStore | None = None) -> AsyncClient:
         """A client whose transport signs what QEMU left unsigned, and that is an ordinary one otherwise."""
         config = ClientConfig(self.api_url, ENVIRONMENT, self.policy())
-        return AsyncClient(config, shares, transport=QemuTransport(self.api_url, self.profile))
+        transport = QemuTransport(self.api_url, self.profile)
+        return AsyncClient(config, shares, token_provider=lambda: token("alice"), transport=transport)
 
     def _manifest(self) -> bytes:
         self.key_arn = self.kms.create_key()
         return Manifest(
             version=1,
-            environments=[Environment(id=ENVIRONMENT, kms_key_arn=self.key_arn)],
+            environments=[environment(ENVIRONMENT, kms_key_arn=self.key_arn)],
             kms=KmsEndpoint(
                 region=self.kms.region,
                 host=self.kms.host_name,
