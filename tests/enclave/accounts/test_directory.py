@@ -93,6 +93,7 @@ async def test_who_never_logged_in_is_nobody(world):
 @in_world
 async def test_many_first_logins_at_once_make_one_user(world):
     came = await asyncio.gather(*(world.directory.log_in(L, now_ms=NOW) for _ in range(10)))
+    assert len(await world.all_users()) == 1
     assert len({user.user_id for user, _ in came}) == 1
     assert sum(created for _, created in came) == 1
 

@@ -13,10 +13,12 @@ from enclave.authn.session_keys import proof_digest
 from protocol.accounts import (
     AddCredential,
     ChangeCredential,
+    LinkLogin,
     NewPasskey,
     RecoveryPending,
     RevokeSessionKeys,
     SetRecoveryKey,
+    UnlinkLogin,
 )
 from protocol.envelope.errors import CosignerError, Culprit
 from tests.enclave.accounts.devices import (
@@ -181,6 +183,24 @@ def test_a_first_login_that_is_cut_short_at_any_write_can_be_repeated_with_a_new
         assert await world.entry.authenticate(phone.hello(actor.user_id, DIGEST, at=NOW), DIGEST) == actor
 
     asyncio.run(scenario())
+
+
+@in_world
+async def test_a_login_that_is_unlinked_at_the_same_moment_registers_nothing(world):
+    phone = Phone()
+    actor = await phone.enter(world)
+    await world.accounts.link_login(actor, LinkLogin(world.token("second")), NO_EVIDENCE)
+    log_in, late, asking = world.directory.log_in, Phone(phone.subject), session()
+
+    async def then_unlinked(login, *, now_ms):
+        found = await log_in(login, now_ms=now_ms)
+        await world.accounts.unlink_login(actor, UnlinkLogin(login.login_id), NO_EVIDENCE)
+        return found
+
+    world.directory.log_in = then_unlinked
+    with refused("jwt_invalid"):
+        await world.entry.login(asking, late.login(world, asking))
+    assert (await world.directory.require(actor.user_id)).session_keys == ()
 
 
 # --- session keys in a hello --------------------------------------------------------------------------------------------------------

@@ -141,6 +141,26 @@ async def test_a_read_that_is_overtaken_again_and_again_says_so(world):
         await world.read()
 
 
+@in_world
+async def test_an_answer_that_comes_after_the_next_revision_was_seen_does_not_make_it_forgotten(world):
+    await world.write("one", 0)
+    other, put = world.restarted(), world.storage.put
+    await world.read(enclave=other)
+
+    async def slow(key, value, *, expected, epoch):
+        world.storage.put = put
+        await put(key, value, expected=expected, epoch=epoch)
+        await world.read(enclave=other)
+        await world.write("three", 2, enclave=other)
+        assert (await world.read()).revision == 3
+
+    world.storage.put = slow
+    await world.write("two", 1)
+    assert (await world.read()).value == Note("three")
+    world.storage.records[KEY] = world.storage.history[KEY][1]
+    assert await world.refused() == "epoch_stale"
+
+
 # --- what stays in memory -------------------------------------------------------------------------------------------------------
 
 
