@@ -67,7 +67,11 @@ def _compose() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="cosigner-bench-") as directory:
         config = Path(directory) / "client.json"
         project = f"cosigner-bench-{os.getpid()}"
-        environment = {**os.environ, "COSIGNER_PORT": str(20000 + os.getpid() % 10000)}
+        environment = {
+            **os.environ,
+            "COSIGNER_PORT": str(20000 + os.getpid() % 10000),
+            "COSIGNER_ISSUER_PORT": str(30000 + os.getpid() % 10000),
+        }
 
         def compose(*arguments: str) -> str:
             command = ["docker", "compose", "--project-name", project, *arguments]

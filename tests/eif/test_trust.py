@@ -54,7 +54,8 @@ def test_an_ordinary_client_refuses_it_and_sends_nothing(enclave, root):
     policy = TrustPolicy(roots=frozenset({ROOTS[root]}), pcrs=enclave.policy().pcrs)
 
     async def ask():
-        async with AsyncClient(ClientConfig(enclave.api_url, ENVIRONMENT, policy)) as client:
+        config = ClientConfig(enclave.api_url, ENVIRONMENT, policy)
+        async with AsyncClient(config, token_provider=lambda: "a.b.c") as client:
             with pytest.raises(AttestationRefused) as refused:
                 await client.open()
             assert refused.value.code == "attestation_cose_algorithm"
