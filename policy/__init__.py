@@ -10,7 +10,7 @@ from .errors import PolicyError
 from .evaluation import decide
 from .inspected import summary_of
 from .judgements import Finding, LayerVerdict, RuleVerdict
-from .reading import parse, parse_layer
+from .reading import parse, parse_layer, read_layer
 from .rules import Approvals, Layer, Policy, Rule
 from .summary import (
     BitcoinOutput,
@@ -59,5 +59,6 @@ __all__ = [
     "parse_layer",
     "policy_bytes",
     "policy_hash",
+    "read_layer",
     "summary_of",
 ]

@@ -46,13 +46,21 @@ def parse_layer(raw: bytes) -> Layer:
 
     :raises PolicyError: ``policy_not_canonical``; otherwise see the specification, "Codes".
     """
-    members = Members(text.read(raw, MAX_LAYER, "policy"), "")
-    members.constant("version", _VERSION)
-    name = fields.choice(members.take("layer", str), LAYERS, "layer")
-    layer = _layer(cast("LayerName", name), members)
+    layer = read_layer(raw)
     if layer_bytes(layer) != raw:
         raise PolicyError("policy_not_canonical", "The layer is not in its canonical form.")
     return layer
+
+
+def read_layer(raw: bytes) -> Layer:
+    """Read one layer as a person may have written it; nothing but its form is less strict than of :func:`parse_layer`.
+
+    :raises PolicyError: see the specification, "Codes".
+    """
+    members = Members(text.read(raw, MAX_LAYER, "policy"), "")
+    members.constant("version", _VERSION)
+    name = fields.choice(members.take("layer", str), LAYERS, "layer")
+    return _layer(cast("LayerName", name), members)
 
 
 def _layer(name: LayerName, members: Members) -> Layer:

@@ -114,16 +114,17 @@ class _Audit:
     # --- every entry by itself ---
 
     def _read(self, log: Iterable[Placed | Problem]) -> None:
-        before: tuple[str, bytes, int] = ("", b"", -1)
+        before: dict[tuple[str, bytes], int] = {}  # by file and chain: several chains may share a file
         for item in log:
             if isinstance(item, Problem):
                 self._report.problems.append(item)
                 continue
             record = item.record
-            if (item.file, record.chain) == before[:2] and record.sequence <= before[2]:
-                message = f"Entry {record.sequence} stands behind entry {before[2]}."
+            last = before.get((item.file, record.chain), -1)
+            if record.sequence <= last:
+                message = f"Entry {record.sequence} stands behind entry {last}."
                 self._problem("entry_out_of_order", message, record.chain, record.sequence, item.file)
-            before = (item.file, record.chain, record.sequence)
+            before[item.file, record.chain] = max(last, record.sequence)
             entry = self._open(item)
             if entry is not None:
                 self._remember(entry, entry_hash(record.signed.entry), item.file)

@@ -108,7 +108,7 @@ def layer_from(raw: bytes, name: LayerName) -> bytes:
     """
     try:
         try:
-            layer = policy.parse_layer(raw)
+            layer = policy.read_layer(raw)
         except policy.PolicyError as error:
             layers = {} if error.field != "layer" else {one.name: one for one in policy.parse(raw).layers}
             if name not in layers:

@@ -772,7 +772,7 @@ def readme() -> str:
 
 
 def blocks(language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```([\w ]*)\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
     return [text for name, text in fenced if name == language]
 
 

@@ -146,9 +146,10 @@ def test_the_enclave_has_no_network_and_the_host_no_sight_of_the_fakes(running):
         assert container["HostConfig"]["NetworkMode"] != "host"
     assert containers["enclave"]["HostConfig"]["NetworkMode"] == "none"
     published = {service for service, entry in containers.items() if entry["HostConfig"]["PortBindings"]}
-    assert published == {"host"}
-    (binding,) = containers["host"]["HostConfig"]["PortBindings"]["8440/tcp"]
-    assert binding["HostIp"] == "127.0.0.1"
+    assert published == {"host", "issuer"}
+    for service in published:
+        for bindings in containers[service]["HostConfig"]["PortBindings"].values():
+            assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"]
     assert {mount["Destination"] for mount in containers["host"]["Mounts"]} == {
         "/config",
         "/sockets",
