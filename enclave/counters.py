@@ -11,6 +11,8 @@ NAMES: Final = (
     "wallets_created",
     "signed",
     "logins",
+    "recoveries_asked",  # also those that a time lock still holds up: what operators tell users of
+    "recoveries",
     "denied",
     "denied_unlogged",
 )

@@ -71,12 +71,14 @@ class Doorway:
                 entered = await self._entry.key_login(asking, request)
             case Recover():
                 entered = await self._entry.recover(asking, request)
+        if isinstance(request, Recover):
+            self._counters["recoveries_asked"] += 1
         if isinstance(entered, RecoveryPending):
             return entered, await self._log(session, request, None, _user_of(request))
         actor = entered.actor
         receipt = await self._log(session, request, actor, actor.user_id)
         self._sessions.assign(session, actor, self._seconds(actor))
-        self._counters["logins"] += 1
+        self._counters["recoveries" if isinstance(request, Recover) else "logins"] += 1
         return entered.reply, receipt
 
     def _require_free(self, session: Session, request: Entering) -> None:

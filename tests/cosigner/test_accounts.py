@@ -25,6 +25,7 @@ from cosigner.session_keys import RegisteredKey, SessionKey, now_ms
 from cosigner.store import ShareStore
 from enclave.manifest import RecoveryRules, parse
 from protocol.accounts import NewServiceAccount, SetPolicy
+from protocol.envelope.messages import Status, StatusReply
 from protocol.messages import SolanaPayload
 from protocol.receipts import CodeEvidence, KeyEvidence, PasskeyEvidence
 from tests.cosigner.payloads import solana_message
@@ -369,9 +370,17 @@ def test_recovery_under_a_time_lock_waits_on_the_device_and_can_be_cancelled(
     async def recover(client: AsyncClient) -> int | None:
         return (await client.recover(user, offline, "new", key=new)).not_before
 
+    def told() -> tuple[int, int]:
+        """What the operator sees: recoveries asked for, and those that took effect."""
+        status = asyncio.run(world.ask(Status()))
+        assert isinstance(status, StatusReply)
+        return status.counters["recoveries_asked"], status.counters["recoveries"]
+
+    assert told() == (0, 0)
     assert world.run(recover, open_store(tmp_path), options=fresh) is not None
     account = world.run(lambda client: client.account(), options=mine)
     assert account.recovery_not_before is not None
+    assert told() == (1, 0)
     world.run(lambda client: client.cancel_recovery(), options=mine)
 
     not_before = world.run(recover, open_store(tmp_path), options=fresh)
@@ -380,6 +389,7 @@ def test_recovery_under_a_time_lock_waits_on_the_device_and_can_be_cancelled(
     monkeypatch.setattr("enclave.authn.clock.Clock.now_ms", lambda _: not_before + 1)
     done = world.run(lambda client: client.complete_recovery(user), open_store(tmp_path), options=fresh)
     assert done.not_before is None
+    assert told() == (4, 1)
     assert not list(tmp_path.glob("*.recovery"))
 
     async def look(client: AsyncClient) -> list[str]:
