@@ -63,5 +63,6 @@ def summary(signed: Signing | None) -> Summary | None:
 def refusal(decision: Deny) -> CosignerError:
     """A denial as the client gets it: the reason in a sentence or two. The whole tree stands in the log."""
     code = decision.code if decision.code in {"factor_required", "approval_required"} else "policy_denied"
-    reason = " ".join(headline(decision))
+    verdict, *why = (" ".join(line.split()) for line in headline(decision))
+    reason = "; ".join([verdict.removeprefix("DENY "), *why]) + "."
     return CosignerError(code, reason[:_MAX_REASON], culprit=Culprit.CLIENT)
