@@ -1,7 +1,7 @@
 """Burnt sessions, and the growing patience that they cost (``signing.md`` §2).
 
 A failed consistency check of the oblivious transfers may tell a cheating client a bit or so. Fresh transfers make nothing of that add up,
-but nobody shall try it at full speed. Until the enclave knows credentials, what burns is counted by wallet.
+but nobody shall try it at full speed. What burns is counted by user: whoever has a user's session could try with all of their wallets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REMEMBERED: Final = 100_000
 
 
 class Burns:
-    """How often sessions were burnt for each wallet, lately. Thread-safe."""
+    """How often sessions were burnt for each user, lately. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -43,12 +43,12 @@ class Burns:
         """Burns since the enclave started."""
         return self._total
 
-    def of(self, environment: str, wallet_id: str) -> WalletBurns:
-        """The burns of one wallet."""
-        return WalletBurns(self, (environment, wallet_id))
+    def of(self, environment: str, user_id: str) -> UserBurns:
+        """The burns of one user."""
+        return UserBurns(self, (environment, user_id))
 
     def record(self, key: tuple[str, str]) -> None:
-        """A session was burnt while signing with this wallet."""
+        """A session of this user was burnt."""
         with self._lock:
             self._burns[key] = (self._count(key) + 1, self._clock())
             self._burns.move_to_end(key)
@@ -71,7 +71,7 @@ class Burns:
         if left > 0:
             raise CosignerError(
                 "burn_delay",
-                f"Sessions were burnt {count} times while signing with this wallet; try again in {left:.0f} seconds.",
+                f"{count} sessions of this user were burnt; try again in {left:.0f} seconds.",
                 culprit=Culprit.CLIENT,
                 reaction=Reaction.ABORT,
             )
@@ -82,8 +82,8 @@ class Burns:
 
 
 @dataclass(frozen=True)
-class WalletBurns:
-    """:class:`Burns`, for one wallet."""
+class UserBurns:
+    """:class:`Burns`, for one user."""
 
     burns: Burns
     key: tuple[str, str]

@@ -110,8 +110,9 @@ class Realm:
                 self._counters["signed"] += len(signed.shares)
                 return signed
             case m.SignEcdsa() as request:
+                burns = self._burns.of(session.environment, granted.need_actor().user_id)
                 part = await signing.sign_ecdsa(
-                    granted.need_permit(), granted.need_signing(), session, self._burns, request
+                    granted.need_permit(), granted.need_signing(), session, burns, request
                 )
                 self._counters["signed"] += 1
                 return part

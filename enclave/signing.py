@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from threshold.tasks import SigningTask
 
     from .authorization.permits import Permit
-    from .burns import Burns, WalletBurns
+    from .burns import UserBurns
     from .sessions import Session
     from .vault import OpenedWallet
 
@@ -94,7 +94,7 @@ def require_ecdsa(session: Session) -> EcdsaEnclaveOt:
 
 
 async def sign_ecdsa(
-    permit: Permit, signing: Signing, session: Session, burns: Burns, request: SignEcdsa
+    permit: Permit, signing: Signing, session: Session, burns: UserBurns, request: SignEcdsa
 ) -> EcdsaSigned:
     """Answer an ECDSA request with the enclave's message 2 (``docs/spec/ecdsa.md``).
 
@@ -104,15 +104,14 @@ async def sign_ecdsa(
     :raises CosignerError: ``ecdsa_not_set_up``, ``burn_delay``.
     :raises ThresholdError: the client's message is not valid.
     """
-    wallet_burns = burns.of(session.environment, signing.opened.wallet.wallet_id)
     transfers = require_ecdsa(session)
     return await compute(
-        _answer_ecdsa, transfers, signing.opened.release(permit), signing.task, request, wallet_burns
+        _answer_ecdsa, transfers, signing.opened.release(permit), signing.task, request, burns
     )
 
 
 def _answer_ecdsa(
-    transfers: EcdsaEnclaveOt, share: KeyShare, task: SigningTask, request: SignEcdsa, burns: WalletBurns
+    transfers: EcdsaEnclaveOt, share: KeyShare, task: SigningTask, request: SignEcdsa, burns: UserBurns
 ) -> EcdsaSigned:
     (digest,) = task.digests
     # In the worker thread, so that no more requests pass between a burn and its count than there are workers.

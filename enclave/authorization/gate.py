@@ -282,7 +282,7 @@ class Gate:
         """Open the wallet's record, and work out from the payload what would be signed."""
         if isinstance(request, m.SignEcdsa):  # what would fail anyway shall not be charged
             signing.require_ecdsa(case.session)
-            self._burns.of(self._environment.id, request.wallet_id).require_patience()
+            self._burns.of(self._environment.id, case.actor.user_id).require_patience()
         case.opened = await self._vault.open(request.wallet_id)
         case.judged.epoch = case.opened.wallet.epoch
         case.opened.require_epoch(request.epoch)
