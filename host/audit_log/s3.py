@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from host import aws
 from host.config import S3AuditLog
 from host.errors import HostError
 from protocol.envelope.errors import Culprit
@@ -53,10 +52,12 @@ class S3Backend(Backend):
         self._retention = timedelta(days=section.retention_days)
         self._closed = False
         try:
-            self._client = _client(section.region, endpoint)
+            self._client = aws.client(
+                "s3", section.region, endpoint, threads=_THREADS, timeout=_TIMEOUT, attempts=_ATTEMPTS
+            )
             lock = self._client.get_object_lock_configuration(Bucket=self._bucket)
         except (ClientError, BotoCoreError, ValueError) as error:
-            raise _unusable(self._bucket, _reason(error)) from None
+            raise _unusable(self._bucket, aws.reason(error)) from None
         if lock.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled":
             raise _unusable(self._bucket, "it has no Object Lock")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="audit-log")
@@ -89,7 +90,7 @@ class S3Backend(Backend):
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (ClientError, BotoCoreError) as error:
-            raise AuditLogError(_reason(error)) from None
+            raise AuditLogError(aws.reason(error)) from None
         except SegmentError as error:
             raise AuditLogError(f"an object is no segment: {error}") from None
 
@@ -185,28 +186,6 @@ class S3Backend(Backend):
 
     def _key(self, chain: bytes, sequence: int | None) -> str:
         return f"{self._prefix}{chain.hex()}/" + ("" if sequence is None else f"{sequence:020d}{SUFFIX}")
-
-
-def _client(region: str, endpoint: str | None) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)
-    return boto3.session.Session().client(
-        "s3",
-        region_name=region,
-        endpoint_url=endpoint,
-        config=Config(
-            connect_timeout=_TIMEOUT,
-            read_timeout=_TIMEOUT,
-            max_pool_connections=_THREADS,
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            tcp_keepalive=True,
-        ),
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The class or code of a failure; AWS's words name accounts and roles."""
-    if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "unknown"))
-    return type(error).__name__
 
 
 def _unusable(bucket: str, reason: str) -> HostError:

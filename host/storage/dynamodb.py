@@ -19,10 +19,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from host import aws
 from host.errors import HostError
 from protocol.envelope.errors import Culprit
 
@@ -63,11 +62,14 @@ class DynamoDbStore(Store):
         self._closed = False
         self._locks: dict[str, _KeyLock] = {}
         try:
-            self._reader = _client(region, endpoint, attempts=_READ_ATTEMPTS)
-            self._writer = _client(region, endpoint, attempts=1)
+            make = functools.partial(
+                aws.client, "dynamodb", region, endpoint, threads=_THREADS, timeout=_TIMEOUT
+            )
+            self._reader = make(attempts=_READ_ATTEMPTS)
+            self._writer = make(attempts=1)
             schema = self._reader.describe_table(TableName=table)["Table"]["KeySchema"]
         except (ClientError, BotoCoreError, ValueError) as error:
-            raise _unusable(table, _reason(error)) from None
+            raise _unusable(table, aws.reason(error)) from None
         found = {part["AttributeName"]: part["KeyType"] for part in schema}
         if found != KEY_SCHEMA:
             raise _unusable(table, "its key is another than shard (partition) and key (sort)")
@@ -127,7 +129,7 @@ class DynamoDbStore(Store):
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except (ClientError, BotoCoreError) as error:
-            raise StorageError(_reason(error)) from None
+            raise StorageError(aws.reason(error)) from None
 
     def _write(self, operation: Callable[..., Any], expected: int, **arguments: object) -> None:
         """One conditional write; repeated only when it certainly was not carried out.
@@ -212,28 +214,6 @@ def _stored(item: Mapping[str, Mapping[str, Any]]) -> Stored:
     if epoch < 1 or not value:
         raise StorageError("an item of the table is no record; somebody else wrote it")
     return Stored(epoch, value)
-
-
-def _client(region: str, endpoint: str | None, *, attempts: int) -> Any:  # noqa: ANN401  (boto3 makes its classes at run time)
-    return boto3.session.Session().client(
-        "dynamodb",
-        region_name=region,
-        endpoint_url=endpoint,
-        config=Config(
-            connect_timeout=_TIMEOUT,
-            read_timeout=_TIMEOUT,
-            max_pool_connections=_THREADS,
-            retries={"mode": "standard", "total_max_attempts": attempts},
-            tcp_keepalive=True,
-        ),
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The class or code of a failure; AWS's words name accounts and roles."""
-    if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "unknown"))
-    return type(error).__name__
 
 
 def _unusable(table: str, reason: str) -> HostError:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 import ssl
-import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from attestation.policy import TrustPolicy
+from simulator.https import HttpsHandler, HttpsServer, HttpsService
 from simulator.kms.call import Call
 from simulator.kms.control import PREFIX, control
 from simulator.kms.envelope import Encoding
@@ -35,12 +31,10 @@ from simulator.pki import NitroPki, TlsAuthority
 
 REGION: Final = "us-east-1"
 _MAX_BODY: Final = 1024 * 1024
-_IDLE_SECONDS: Final = 60
-_POLL_SECONDS: Final = 0.05  # how long `stop` may have to wait
 _TARGET: Final = "TrentService."
 
 
-class KmsSimulator:
+class KmsSimulator(HttpsService):
     """A KMS stand-in: `start`, use `port` and `ca_pem`, `stop`; or use it as a context manager.
 
     `state_dir` keeps keys, TLS authority and simulated Nitro root. `trust`: which attestation documents are believed;
@@ -84,40 +78,20 @@ class KmsSimulator:
         self.faults = faults or Faults()
         self._trail = Trail(log)
         self._clock = clock
-        self._address = (host, port)
-        self._authority = TlsAuthority.open(state_dir)
         self.host_name = f"kms.{region}.amazonaws.com"
-        self._names = (self.host_name, "localhost", "127.0.0.1", "::1", *names)
+        own = (self.host_name, "localhost", "127.0.0.1", "::1")
+        super().__init__("KMS simulator", (host, port), TlsAuthority.open(state_dir), (*own, *names))
         self._service = KmsService(
             KeyStore(state_dir, region=region, account=account),
             check=verify or strict_verifier(trust),
             clock=clock,
             encoding=encoding,
         )
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def events(self) -> list[Event]:
         """What CloudTrail would show of the calls so far, oldest first."""
         return self._trail.events
-
-    @property
-    def ca_pem(self) -> bytes:
-        """The TLS authority's certificate, for clients."""
-        return self._authority.pem
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on; RuntimeError before `start`."""
-        if self._server is None:
-            raise RuntimeError("the KMS simulator is not running")
-        return int(self._server.server_address[1])
-
-    @property
-    def url(self) -> str:
-        """An endpoint URL whose name the server's certificate carries."""
-        return f"https://localhost:{self.port}"
 
     def create_key(self, policy: str | None = None, *, claims: Mapping[str, Any] | None = None) -> str:
         """Make a key with this policy (JSON; None: the account may do everything); its ARN.
@@ -127,44 +101,8 @@ class KmsSimulator:
         """
         return str(self._service.create_key(policy, claims=claims).arn)
 
-    def start(self) -> Self:
-        """Listen, and serve on threads of its own."""
-        if self._server is not None:
-            raise RuntimeError("the KMS simulator is already running")
-        self._server = _Server(
-            self._address, self._tls(), answer=self._answer, control=partial(control, self)
-        )
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="kms-simulator", daemon=True
-        )
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Stop listening; answers under way are given up."""
-        if self._server is None or self._thread is None:
-            return
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-        self._server = self._thread = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _tls(self) -> ssl.SSLContext:
-        issued = self._authority.server(self._names)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # The ssl module reads keys from files only; this one lives for a moment, mode 0600.
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(issued.key_pem + issued.pem)
-            file.flush()
-            context.load_cert_chain(file.name)
-        return context
+    def _listen(self, address: tuple[str, int], tls: ssl.SSLContext) -> HttpsServer:
+        return _Server(address, tls, answer=self._answer, control=partial(control, self))
 
     def _answer(self, headers: Mapping[str, str], body: bytes) -> _Response | None:
         """The answer to one POST; None to drop the connection. `headers[":peer"]`: the client's address."""
@@ -235,41 +173,20 @@ _Answer = Callable[[Mapping[str, str], bytes], _Response | None]
 _Control = Callable[[str, str, bytes], tuple[int, bytes]]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
+class _Server(HttpsServer):
     def __init__(
         self, address: tuple[str, int], tls: ssl.SSLContext, *, answer: _Answer, control: _Control
     ) -> None:
-        self.tls = tls
         self.answer = answer
         self.control = control
-        super().__init__(address, _Handler)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        # The handshake happens on the connection's own thread: a silent client must not block the others.
-        connection, address = super().get_request()
-        connection.settimeout(_IDLE_SECONDS)
-        return self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is nothing to report."""
+        super().__init__(address, tls, _Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(HttpsHandler):
     server_version = "kms-simulator"
-    sys_version = ""
-    disable_nagle_algorithm = True
-    wbufsize = -1  # one write for head and body
     server: _Server
 
-    def handle(self) -> None:
-        with contextlib.suppress(OSError):  # TLS failures and resets are OSErrors, too
-            super().handle()
-
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - named by http.server
         length = self.headers.get("content-length", "")
         if not length.isascii() or not length.isdigit() or int(length) > _MAX_BODY:
             self.close_connection = True
@@ -287,11 +204,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(response)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - named by http.server
         self.close_connection = True  # a body, which means nothing here, is left unread
         self._control(b"")
 
-    def do_DELETE(self) -> None:
+    def do_DELETE(self) -> None:  # noqa: N802 - named by http.server
         self.close_connection = True
         self._control(b"")
 
