@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import string
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,8 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 from moto.server import ThreadedMotoServer
 
 from host import config as configuration
@@ -24,15 +22,11 @@ from host.errors import HostError
 from host.storage import EpochConflict, StorageError, Store, Stored, choice
 from host.storage import dynamodb as module
 from host.storage.dynamodb import SHARDS, DynamoDbStore, shard_of
+from tests.host.store_model import StoreModel
 
 REGION = "us-east-1"
 KEY = [{"AttributeName": "shard", "KeyType": "HASH"}, {"AttributeName": "key", "KeyType": "RANGE"}]
 TEXT = [{"AttributeName": "shard", "AttributeType": "S"}, {"AttributeName": "key", "AttributeType": "S"}]
-PATH_PART = st.text(string.ascii_lowercase[:3] + "0-_", min_size=1, max_size=3).filter(
-    lambda part: part[0] not in "-_"
-)
-KEYS = st.lists(PATH_PART, min_size=1, max_size=3).map("/".join)
-PREFIXES = st.lists(PATH_PART, max_size=2).map(lambda parts: "".join(part + "/" for part in parts))
 
 
 @pytest.fixture(scope="module")
@@ -375,69 +369,26 @@ def test_the_configuration_chooses_the_table(tables: Tables, monkeypatch: pytest
 # --- the store beside a dict, through any order of operations ------------------------------------------------
 
 
-class StoreModel(RuleBasedStateMachine):
+class TableModel(StoreModel):
     endpoint = ""
-    keys = Bundle("keys")
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.model: dict[str, Stored] = {}
         self.tables = Tables(self.endpoint)
         self.name = self.tables.make()
         self.store = self.tables.store(self.name)
 
-    def do(self, work: Any) -> Any:
-        return self.runner.run(work)
-
     def teardown(self) -> None:
-        assert self.do(self.store.keys("", after="", count=1000)) == sorted(self.model)
+        self.same_keys()
         self.do(self.store.close())
         self.runner.close()
         self.tables.client.delete_table(TableName=self.name)
         self.tables.client.close()
 
-    @rule(target=keys, key=KEYS)
-    def name_a_key(self, key: str) -> str:
-        return key
-
-    @rule(
-        key=keys, expected=st.integers(0, 3), epoch=st.integers(1, 3), value=st.binary(min_size=1, max_size=9)
-    )
-    def put(self, key: str, expected: int, epoch: int, value: bytes) -> None:
-        current = self.model[key].epoch if key in self.model else 0
-        if current != expected:
-            with pytest.raises(EpochConflict) as caught:
-                self.do(self.store.put(key, expected=expected, epoch=epoch, value=value))
-            assert caught.value.current == current
-            return
-        self.do(self.store.put(key, expected=expected, epoch=epoch, value=value))
-        self.model[key] = Stored(epoch, value)
-
-    @rule(key=keys, expected=st.integers(1, 3))
-    def delete(self, key: str, expected: int) -> None:
-        current = self.model[key].epoch if key in self.model else 0
-        if current != expected:
-            with pytest.raises(EpochConflict) as caught:
-                self.do(self.store.delete(key, expected=expected))
-            assert caught.value.current == current
-            return
-        self.do(self.store.delete(key, expected=expected))
-        del self.model[key]
-
-    @rule(key=keys)
-    def get(self, key: str) -> None:
-        assert self.do(self.store.get(key)) == self.model.get(key)
-
-    @rule(prefix=PREFIXES, after=st.one_of(st.just(""), KEYS, st.text(max_size=4)), count=st.integers(1, 4))
-    def list(self, prefix: str, after: str, count: int) -> None:
-        wanted = sorted(key for key in self.model if key.startswith(prefix) and key > after)[:count]
-        assert self.do(self.store.keys(prefix, after=after, count=count)) == wanted
-
 
 def test_any_order_of_operations_does_what_a_dict_does(endpoint: str) -> None:
     run_state_machine_as_test(
-        type("Model", (StoreModel,), {"endpoint": endpoint}),
+        type("Model", (TableModel,), {"endpoint": endpoint}),
         settings=settings(
             max_examples=6,
             stateful_step_count=15,
