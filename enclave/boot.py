@@ -96,7 +96,8 @@ class Boot:
             )
 
     async def provision(self, raw: bytes) -> None:
-        """Measure the manifest (once) and get the data keys. May be repeated with the same manifest while keys are missing.
+        """Measure the manifest (once) and get the data keys. May be repeated with the same manifest; once no
+        key is missing that changes nothing.
 
         :raises CosignerError: ``manifest_invalid``, ``manifest_already_measured``, ``measurement_failed``, or what KMS and
             storage answered, if any environment is still without its key. The enclave may be ready for the others all the same.
@@ -107,6 +108,8 @@ class Boot:
                 await self._measure(raw)
             elif self._keys_are_missing() and raw == self._measured:
                 parsed = manifest.parse(raw)
+            elif self.phase is Phase.READY and raw == self._measured:
+                return  # asked again by a host that did not wait for the first answer
             else:
                 raise CosignerError(
                     "manifest_already_measured",

@@ -1,6 +1,6 @@
 """The environments that this enclave serves: which have their data key, and why the others have not.
 
-They do not wait for each other. An environment whose KMS key is disabled, or was refused, keeps nobody else's wallets from being
+They do not depend on each other, but an attempt ends for all at once. An environment whose KMS key is disabled, or was refused, keeps nobody else's wallets from being
 used; the host asks for what is missing again and again (``Provision``), and what is in service stays as it is.
 """
 

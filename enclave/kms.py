@@ -267,7 +267,15 @@ def _call(operation: Callable[..., Any], **parameters: object) -> Mapping[str, o
         raise KmsError("kms_tls_failed", "host", "abort", str(error)) from error
     except aws.TunnelError as error:
         raise KmsError("kms_tunnel_failed", "host", "retry", str(error)) from error
-    except (aws.AnswerError, BotoCoreError, ValueError, TypeError, AttributeError) as error:
+    except (
+        aws.AnswerError,
+        BotoCoreError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         # botocore's parsers meet values of unexpected types with these.
         raise KmsError("kms_answer_malformed", "kms", "abort", "not an answer of KMS's protocol") from error
     return answer

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from protocol.accounts import UserId
 from protocol.chains import ECDSA_SUITE
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
@@ -36,6 +37,8 @@ _REMEMBERED: Final = 100_000  # wallets whose newest epoch is kept in memory
 class ShareHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The public half of a stored share, and the associated data of its seal.
 
+    :ivar creator: the user who made the wallet. Whose it is today stands in a record of its own; that one must go back to this user, or the
+        host could hide it and have another user claim the wallet.
     :ivar confirmation: what this enclave's party confirmed of the ceremony's transcript; lets a client settle a ceremony whose last
         answer it lost.
     """
@@ -45,6 +48,7 @@ class ShareHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_arn: str
     party: PartyId
     wallet: WalletInfo
+    creator: UserId
     confirmation: Hash
 
 
@@ -62,12 +66,13 @@ class OpenedWallet:
     :ivar confirmation: see :class:`ShareHeader`.
     """
 
-    __slots__ = ("_environment", "_share", "confirmation", "wallet")
+    __slots__ = ("_environment", "_share", "confirmation", "creator", "wallet")
 
     def __init__(self, environment: str, share: KeyShare, header: ShareHeader) -> None:
         self._environment = environment
         self._share = share
         self.wallet = header.wallet
+        self.creator = header.creator
         self.confirmation = header.confirmation
 
     def require_epoch(self, epoch: int) -> None:
@@ -115,9 +120,12 @@ class Vault:
         self._storage = storage
         self._newest: OrderedDict[str, int] = OrderedDict()
 
-    async def create(self, permit: Permit, share: KeyShare, wallet: WalletInfo, confirmation: bytes) -> None:
+    async def create(
+        self, permit: Permit, share: KeyShare, wallet: WalletInfo, *, creator: str, confirmation: bytes
+    ) -> None:
         """Seal and store the first epoch of a wallet; when this returns, the host has acknowledged a durable write.
 
+        :param creator: the user whose wallet it becomes.
         :raises CosignerError: ``wallet_exists``, ``storage_unavailable``.
         :raises PermitError: the permit is spent, or for another wallet.
         """
@@ -128,6 +136,7 @@ class Vault:
             key_arn=self._key_arn,
             party=ENCLAVE_PARTY,
             wallet=wallet,
+            creator=creator,
             confirmation=confirmation,
         )
         sealed = self._sealing_key.seal_share(share, cbor.encode(header))

@@ -96,7 +96,9 @@ async def finish_dkg(
         public_key=share.group_public_key,
     )
     await claim(ceremony.owner)
-    await vault.create(ceremony.permit, share, wallet, confirmation)
+    await vault.create(
+        ceremony.permit, share, wallet, creator=ceremony.owner.user_id, confirmation=confirmation
+    )
     return WalletReply(wallet, confirmation)
 
 

@@ -139,7 +139,10 @@ class Entry:
             credential = credentials.find_active(record, request.credential_id)
             if record.kind != "service" or credential.type != "key":
                 raise _unvouched()
-            keys.verify(credential.algorithm, credential.public_key, digest, request.signature)
+            try:
+                keys.verify(credential.algorithm, credential.public_key, digest, request.signature)
+            except CosignerError:
+                raise _unvouched() from None
             return session_keys.register(
                 record,
                 request.session_key,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOTP_PENDING_MS: Final = 600_000
+CONFIRMATIONS: Final = 5  # codes that are looked at of a secret that is not in force yet
 FREE_ATTEMPTS: Final = 5  # codes until the lock
 FREE_ATTEMPTS_COLD: Final = (
     2  # as long as this life of the enclave has not seen a right one: see count_attempt
@@ -42,7 +43,25 @@ def begin_totp(record: UserRecord, secret: bytes, evidence: Evidence, *, now_ms:
     :raises CosignerError: ``factor_required``: also if there is TOTP already and none of its codes was given.
     """
     _require_second(record, evidence)
-    return replace(record, pending_totp=PendingTotp(secret=secret, expires_at=now_ms + TOTP_PENDING_MS))
+    return replace(
+        record, pending_totp=PendingTotp(secret=secret, expires_at=now_ms + TOTP_PENDING_MS, attempts=0)
+    )
+
+
+def count_confirmation(record: UserRecord, *, now_ms: int) -> UserRecord:
+    """Count a code before :func:`confirm_totp` compares it: whoever has another session of the user could guess.
+
+    :raises CosignerError: ``factor_required`` (nothing to confirm, or too many wrong codes: begin again).
+    """
+    pending = _pending(record, now_ms)
+    if pending.attempts >= CONFIRMATIONS:
+        raise refusal("factor_required", "Too many wrong codes were tried; begin again.")
+    return replace(
+        record,
+        pending_totp=PendingTotp(
+            secret=pending.secret, expires_at=pending.expires_at, attempts=pending.attempts + 1
+        ),
+    )
 
 
 def confirm_totp(record: UserRecord, code: str, new_codes: Sequence[bytes], *, now_ms: int) -> UserRecord:
@@ -53,9 +72,7 @@ def confirm_totp(record: UserRecord, code: str, new_codes: Sequence[bytes], *, n
     :param new_codes: hashes of the recovery codes.
     :raises CosignerError: ``factor_required`` (nothing to confirm), ``evidence_invalid``.
     """
-    pending = record.pending_totp
-    if pending is None or pending.expires_at <= now_ms:
-        raise refusal("factor_required", "There is no TOTP secret to confirm; begin again.")
+    pending = _pending(record, now_ms)
     step = totp.verify(pending.secret, code, at_ms=now_ms, last_step=-1)
     return replace(
         record,
@@ -64,6 +81,13 @@ def confirm_totp(record: UserRecord, code: str, new_codes: Sequence[bytes], *, n
         recovery_codes=_ten(new_codes),
         lockout=UNLOCKED,
     )
+
+
+def _pending(record: UserRecord, now_ms: int) -> PendingTotp:
+    pending = record.pending_totp
+    if pending is None or pending.expires_at <= now_ms:
+        raise refusal("factor_required", "There is no TOTP secret to confirm; begin again.")
+    return pending
 
 
 def remove_totp(record: UserRecord, evidence: Evidence) -> UserRecord:

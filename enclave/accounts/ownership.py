@@ -51,6 +51,11 @@ class WalletRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created_at: Milliseconds
     history: Annotated[tuple[HandedOver, ...], Meta(max_length=1)]
 
+    @property
+    def creator(self) -> str:
+        """Who had the wallet first. The wallet's share names them too, under its seal."""
+        return self.history[0].from_user if self.history else self.owner
+
 
 def hand_over(record: WalletRecord, *, actor: str, recipient: UserRecord, now_ms: int) -> WalletRecord:
     """A custodial wallet becomes a user's. There is no way back.

@@ -235,6 +235,7 @@ class Accounts:
     async def confirm_totp(self, actor: Actor, request: ConfirmTotp) -> RecoveryCodes:
         """:func:`.factors.confirm_totp`; the reply holds the first recovery codes."""
         now, texts, kept = self._clock.now_ms(), *_new_codes()
+        await self._change(actor.user_id, lambda record: factors.count_confirmation(record, now_ms=now))
         await self._change(
             actor.user_id, lambda record: factors.confirm_totp(record, request.code, kept, now_ms=now)
         )

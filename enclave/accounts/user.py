@@ -98,10 +98,14 @@ class Totp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PendingTotp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A TOTP secret that was shown and not confirmed yet."""
+    """A TOTP secret that was shown and not confirmed yet.
+
+    :ivar attempts: codes that were tried, counted before they are compared.
+    """
 
     secret: Annotated[bytes, Meta(min_length=20, max_length=20)]
     expires_at: Milliseconds
+    attempts: Annotated[int, Meta(ge=0, le=5)]
 
     def __repr__(self) -> str:
         return f"PendingTotp(secret=<redacted>, expires_at={self.expires_at})"

@@ -35,7 +35,7 @@ from .evidence import Verified, require_factors, verify_first
 from .freshness import fresh_action
 from .granted import DeniedError, Granted
 from .journal import Judged
-from .permits import grant
+from .permits import PermitError, grant
 from .requirements import requirement_of
 
 if TYPE_CHECKING:
@@ -87,6 +87,16 @@ class _Case:
     @property
     def approvals(self) -> list[SignedApproval]:
         return [] if self.authorization is None else self.authorization.approvals
+
+    def need_opened(self) -> OpenedWallet:
+        """The wallet, which the check of its owner has opened.
+
+        :raises PermitError: it was not looked at; that is a mistake in this enclave.
+        """
+        if self.opened is None:
+            msg = "this wallet's owner was not checked"
+            raise PermitError(msg)
+        return self.opened
 
     @property
     def second(self) -> TotpCode | RecoveryCode | None:
@@ -179,19 +189,18 @@ class Gate:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
         match request:
             case m.GetWallet(wallet_id=wallet_id):
-                await self._require_known(actor, wallet_id)
-                return Granted(actor, request, now, opened=await self._vault.open(wallet_id))
+                return Granted(actor, request, now, opened=await self._known(actor, wallet_id))
             case a.GetPolicy(layer=layer, subject=subject):
                 await self._require_sight(actor, layer, subject)
         return Granted(actor, request, now)
 
-    async def _require_known(self, actor: Actor, wallet_id: str) -> None:
+    async def _known(self, actor: Actor, wallet_id: str) -> OpenedWallet:
         """A wallet that is somebody else's is unknown to whoever asks for it, like one that never was.
 
         :raises CosignerError: ``wallet_unknown``.
         """
         try:
-            await self._wallets.require_owner(actor, wallet_id)
+            return await self._own(actor, wallet_id)
         except CosignerError as error:
             if error.code == "not_owner":
                 raise CosignerError(
@@ -200,6 +209,18 @@ class Gate:
                     culprit=Culprit.CLIENT,
                 ) from None
             raise
+
+    async def _own(self, actor: Actor, wallet_id: str) -> OpenedWallet:
+        """A wallet of this user. The record of its owner and its share must agree on who made it: a host can hide the one, so that somebody
+        else may claim the wallet, but it cannot make the other.
+
+        :raises CosignerError: ``not_owner``, ``wallet_unknown``, and those of vault and storage.
+        """
+        record = await self._wallets.require_owner(actor, wallet_id)
+        opened = await self._vault.open(wallet_id)
+        if opened.creator != record.creator:
+            raise CosignerError("not_owner", "This wallet is not this user's.", culprit=Culprit.STORAGE)
+        return opened
 
     async def _judge(self, case: _Case, record: UserRecord) -> Granted:
         await self._verify(case, record)
@@ -261,7 +282,7 @@ class Gate:
                 | m.SignEcdsa(wallet_id=wallet_id)
                 | a.HandOver(wallet_id=wallet_id)
             ):
-                await self._wallets.require_owner(case.actor, wallet_id)
+                case.opened = await self._own(case.actor, wallet_id)
             case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
                 await self._require_sight(case.actor, layer, subject)
                 self._rulebook.check(case.request)
@@ -274,7 +295,7 @@ class Gate:
             case "account", [user_id] if user_id == actor.user_id:
                 return
             case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]) if _IDS.fullmatch(subject):
-                await self._wallets.require_owner(actor, wallet_id)
+                await self._own(actor, wallet_id)
                 return
         raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
 
@@ -283,10 +304,10 @@ class Gate:
         if isinstance(request, m.SignEcdsa):  # what would fail anyway shall not be charged
             signing.require_ecdsa(case.session)
             self._burns.of(self._environment.id, case.actor.user_id).require_patience()
-        case.opened = await self._vault.open(request.wallet_id)
-        case.judged.epoch = case.opened.wallet.epoch
-        case.opened.require_epoch(request.epoch)
-        case.signing = await compute(signing.examine, case.opened, request)
+        opened = case.need_opened()
+        case.judged.epoch = opened.wallet.epoch
+        opened.require_epoch(request.epoch)
+        case.signing = await compute(signing.examine, opened, request)
         case.judged.task = case.signing.task
 
     async def _spend(self, case: _Case) -> None:

@@ -321,9 +321,30 @@ def test_a_wallet_that_was_handed_over_is_its_users_for_good():
         await refuses("not_owner", desk.sign(wallet, payment(desk, wallet)))
         await refuses("not_owner", handing(desk, desk, wallet))
         await refuses("hand_over_final", handing(user, desk, wallet))
-        assert spy.untouched
+        assert not (spy.released or spy.created)
         user.shares[wallet], user.wallets[wallet] = desk.shares[wallet], desk.wallets[wallet]
         await user.sign(wallet, payment(user, wallet))
+
+    run(scenario)
+
+
+def test_attack_a_host_hides_a_wallets_owner_and_another_user_claims_it():
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        await host.start_enclave()  # an enclave that has not seen the owner's record yet
+        hidden = f"environments/sandbox/owners/{wallet}"
+        assert host.storage.records.pop(hidden)
+        mallory = await User.log_in(host, "mallory")
+        with pytest.raises(CosignerError):  # the share is still there, so it is never replaced
+            await mallory.create(wallet_id=wallet)
+        mallory.shares[wallet], mallory.wallets[wallet] = user.shares[wallet], user.wallets[wallet]
+        assert hidden in host.storage.records  # the claim has landed
+        spy = watch(host)
+        await refuses("not_owner", mallory.sign(wallet, payment(mallory, wallet)))
+        await refuses("wallet_unknown", mallory.door.call(m.GetWallet(wallet_id=wallet)))
+        await refuses("not_owner", mallory.door.call(a.GetPolicy(layer="wallet", subject=wallet)))
+        assert not (spy.released or spy.created)
 
     run(scenario)
 
@@ -717,7 +738,7 @@ def test_a_session_without_transfers_learns_that_before_anything_is_charged():
             message1=b"m",
         )
         await refuses("ecdsa_not_set_up", user.door.call(request))
-        assert spy.untouched
+        assert not (spy.released or spy.created)
         assert ecdsa_setup_begin()
 
     run(scenario)

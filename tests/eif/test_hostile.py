@@ -146,12 +146,11 @@ def test_a_second_manifest_is_refused_and_changes_nothing(enclave):
     credentials = AwsCredentials(access_key_id="ASIAHOSTILE", secret_access_key="x", session_token="")
     other = enclave.manifest.replace(b"sandbox", b"sandbax")
     assert other != enclave.manifest
-    for manifest in (enclave.manifest, other):
-        with dial(enclave.machine.vsock, LISTEN_PORT, timeout=_TIMEOUT) as door:
-            door.sendall(request(Provision(manifest=manifest, credentials=credentials)))
-            refusal = reply(door)
-        assert isinstance(refusal, Fault)
-        assert refusal.code == "manifest_already_measured"
+    with dial(enclave.machine.vsock, LISTEN_PORT, timeout=_TIMEOUT) as door:
+        door.sendall(request(Provision(manifest=other, credentials=credentials)))
+        refusal = reply(door)
+    assert isinstance(refusal, Fault)
+    assert refusal.code == "manifest_already_measured"
 
     async def ask():
         async with enclave.client() as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from pathlib import Path
@@ -106,10 +107,24 @@ def test_a_second_manifest_is_refused_in_every_phase():
     async def scenario():
         boot = Boot(fresh(), Opening(keys_are_released))
         await boot.provision(MANIFEST.encode())
-        for again in (MANIFEST.encode(), other_manifest()):
-            with pytest.raises(CosignerError) as refused:
-                await boot.provision(again)
-            assert refused.value.code == "manifest_already_measured"
+        with pytest.raises(CosignerError) as refused:
+            await boot.provision(other_manifest())
+        assert refused.value.code == "manifest_already_measured"
+
+    run(scenario)
+
+
+def test_a_host_that_did_not_wait_for_the_answer_may_ask_again():
+    async def scenario():
+        released = []
+
+        async def slowly(parsed: manifest.Manifest) -> None:
+            await asyncio.sleep(0.01)
+            released.append(parsed)
+
+        boot = Boot(fresh(), Opening(slowly))
+        await asyncio.gather(*(boot.provision(MANIFEST.encode()) for _ in range(3)))
+        assert (boot.phase, boot.reason, len(released)) == (Phase.READY, "", 1)
 
     run(scenario)
 
@@ -159,7 +174,7 @@ def test_an_enclave_that_serves_some_environments_is_ready_and_may_be_asked_for_
         await boot.provision(MANIFEST.encode())
         assert (boot.phase, boot.reason) == (Phase.READY, "")
         with pytest.raises(CosignerError) as refused:
-            await boot.provision(MANIFEST.encode())
+            await boot.provision(other_manifest())
         assert refused.value.code == "manifest_already_measured"
 
     run(scenario)

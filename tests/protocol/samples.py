@@ -223,6 +223,7 @@ PLAIN: list[Any] = [
             key_arn=KEY_ARN,
             party=2,
             wallet=WALLET,
+            creator="11111111-1111-4111-8111-111111111111",
             confirmation=bytes(32),
         ),
         sealed=b"sealed",

@@ -54,8 +54,8 @@ def watch(host: Host, environment: str = ENVIRONMENT) -> Spy:
         spy.opened.append(wallet_id)
         return _Watched(await real_open(wallet_id), spy)
 
-    async def create(permit, share, wallet, confirmation):
-        await real_create(permit, share, wallet, confirmation)
+    async def create(permit, share, wallet, **rest):
+        await real_create(permit, share, wallet, **rest)
         spy.created.append(wallet.wallet_id)
 
     vault.open, vault.create = opened, create

@@ -9,6 +9,7 @@ from enclave.accounts import credentials, factors, recovery, session_keys
 from enclave.accounts.user import NO_EVIDENCE, UNLOCKED, Evidence, RecoveryKey
 from enclave.authn import codes
 from protocol.envelope import cbor
+from protocol.envelope.errors import CosignerError
 from tests.enclave.accounts.users import (
     DAY,
     LONGEST,
@@ -408,3 +409,14 @@ def test_a_session_key_that_was_ever_registered_cannot_come_with_a_recovery():
     waiting = begin(record, session_key=key(60))
     with refused("session_key_rejected"):
         complete(register(waiting, 60), NOW + DAY)
+
+
+def test_five_codes_of_a_secret_that_is_not_in_force_are_looked_at_and_no_more():
+    record = factors.begin_totp(user(FIRST), SECRET, by(FIRST), now_ms=NOW)
+    for _ in range(5):
+        record = factors.count_confirmation(record, now_ms=NOW)
+    with pytest.raises(CosignerError) as caught:
+        factors.count_confirmation(record, now_ms=NOW)
+    assert caught.value.code == "factor_required"
+    again = factors.begin_totp(record, SECRET, by(FIRST), now_ms=NOW)
+    assert factors.count_confirmation(again, now_ms=NOW).pending_totp.attempts == 1

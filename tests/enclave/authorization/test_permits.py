@@ -116,7 +116,9 @@ def test_the_vault_takes_each_permit_once_and_for_its_own_wallet_alone():
         other = msgspec.structs.replace(wallet, wallet_id=OTHER, share_set_id=OTHER)
         for bad in (good, permit()):
             with pytest.raises(PermitError):
-                await vault.create(bad, user.shares[wallet.wallet_id], other, bytes(32))
+                await vault.create(
+                    bad, user.shares[wallet.wallet_id], other, creator=opened.creator, confirmation=bytes(32)
+                )
         assert host.storage.records == before
 
     run(scenario)
