@@ -94,7 +94,7 @@ class Realms:
             wallets=wallets,
             rulebook=rulebook,
             ledgers=Ledgers(records),
-            approvals=Approvals(environment, directory, records),
+            approvals=Approvals(environment, directory, records, self.clock),
             second_factors=SecondFactors(directory),
             journal=journal,
             clock=self.clock,

@@ -1,7 +1,7 @@
 """Open sessions: channels, whose they are, and the one-shot states that belong to them. All of it lives in memory only.
 
-Sessions come in groups, those of one user and those of nobody. Each group has its limit and makes room in itself, so that whoever opens
-sessions without end, before a login or after, ends none of another user's.
+Sessions come in groups, those of one user and those of nobody. Each group has its limit and makes room in itself, so that one user who
+opens sessions without end, or whoever does before a login, ends none of another user's. Only all groups together can fill the table.
 """
 
 from __future__ import annotations

@@ -155,9 +155,18 @@ class Directory:
                 return user, True
         raise _conflict()
 
-    async def link(self, user_id: str, login: LinkedLogin, evidence: Evidence, *, now_ms: int) -> UserRecord:
+    async def link(
+        self,
+        user_id: str,
+        login: LinkedLogin,
+        evidence: Evidence,
+        *,
+        now_ms: int,
+        require: Callable[[UserRecord], None] = lambda _: None,
+    ) -> UserRecord:
         """Another login becomes one of a user's.
 
+        :param require: raises if the record may not be changed by whoever asks; looked at in the very record that is changed.
         :raises CosignerError: ``login_taken``: it is somebody else's; as :func:`.logins.link` and :meth:`change`.
         """
         async with self._records.lock(LOGINS, login.login_id):
@@ -172,19 +181,34 @@ class Directory:
                     await self._point(login.login_id, user_id, index, now_ms)
                 except RecordConflictError:
                     raise _conflict() from None
-            return await self.change(user_id, lambda record: logins.link(record, login, evidence))
+
+            def linked(record: UserRecord) -> UserRecord:
+                require(record)
+                return logins.link(record, login, evidence)
+
+            return await self.change(user_id, linked)
 
     async def unlink(
-        self, user_id: str, login_id: str, evidence: Evidence, *, now_ms: int
+        self,
+        user_id: str,
+        login_id: str,
+        evidence: Evidence,
+        *,
+        now_ms: int,
+        require: Callable[[UserRecord], None] = lambda _: None,
     ) -> tuple[UserRecord, UserRecord]:
         """Take a login away; the user's record before and after.
 
+        :param require: as of :meth:`link`.
         :raises CosignerError: as :func:`.logins.unlink` and :meth:`change`.
         """
         async with self._records.lock(LOGINS, login_id):
-            before, after = await self.change_and_compare(
-                user_id, lambda record: logins.unlink(record, login_id, evidence)
-            )
+
+            def unlinked(record: UserRecord) -> UserRecord:
+                require(record)
+                return logins.unlink(record, login_id, evidence)
+
+            before, after = await self.change_and_compare(user_id, unlinked)
             index = await self._records.read(LOGINS, login_id, LoginIndex)
             if index is not None and index.value.user_id == user_id:
                 with contextlib.suppress(

@@ -133,7 +133,7 @@ class Accounts:
         """:func:`.session_keys.revoke`."""
         now = self._clock.now_ms()
         await self._change(
-            actor.user_id,
+            actor,
             lambda record: session_keys.revoke(
                 record, request.session_keys, current=actor.session_key, now_ms=now
             ),
@@ -146,13 +146,23 @@ class Accounts:
         verified = await self._issuers.verify(request.jwt, now_ms=now)
         logins.require_fresh_token(await self._directory.require(actor.user_id), verified.issued_at_ms)
         login = LinkedLogin(login_id=verified.login_id, issuer=verified.issuer, linked_at=now)
-        await self._directory.link(actor.user_id, login, evidence, now_ms=now)
+        await self._directory.link(
+            actor.user_id,
+            login,
+            evidence,
+            now_ms=now,
+            require=lambda record: self._require_session(actor, record),
+        )
         return await self.get_account(actor)
 
     async def unlink_login(self, actor: Actor, request: UnlinkLogin, evidence: Evidence) -> Account:
         """:func:`.logins.unlink`."""
         before, after = await self._directory.unlink(
-            actor.user_id, request.login, evidence, now_ms=self._clock.now_ms()
+            actor.user_id,
+            request.login,
+            evidence,
+            now_ms=self._clock.now_ms(),
+            require=lambda record: self._require_session(actor, record),
         )
         self._end_what_was_lost(before, after)
         return await self.get_account(actor)
@@ -189,9 +199,7 @@ class Accounts:
             now_ms=self._clock.now_ms(),
         )
         link = os.urandom(32)
-        await self._change(
-            actor.user_id, lambda record: credentials.add(record, credential, evidence, link=link)
-        )
+        await self._change(actor, lambda record: credentials.add(record, credential, evidence, link=link))
         return _info(credential)
 
     async def change_credential(
@@ -199,7 +207,7 @@ class Accounts:
     ) -> CredentialInfo:
         """:func:`.credentials.change`."""
         record = await self._change(
-            actor.user_id,
+            actor,
             lambda record: credentials.change(
                 record, request.credential_id, name=request.name, active=request.active, evidence=evidence
             ),
@@ -208,9 +216,7 @@ class Accounts:
 
     async def remove_credential(self, actor: Actor, request: RemoveCredential, evidence: Evidence) -> Done:
         """:func:`.credentials.remove`."""
-        await self._change(
-            actor.user_id, lambda record: credentials.remove(record, request.credential_id, evidence)
-        )
+        await self._change(actor, lambda record: credentials.remove(record, request.credential_id, evidence))
         return Done()
 
     async def make_device_code(self, actor: Actor, evidence: Evidence) -> DeviceCodeMade:
@@ -218,7 +224,7 @@ class Accounts:
         now = self._clock.now_ms()
         text, kept = codes.make()
         await self._change(
-            actor.user_id, lambda record: credentials.make_device_code(record, kept, evidence, now_ms=now)
+            actor, lambda record: credentials.make_device_code(record, kept, evidence, now_ms=now)
         )
         return DeviceCodeMade(code=text, expires_at=now + credentials.DEVICE_CODE_MS)
 
@@ -227,31 +233,25 @@ class Accounts:
     async def begin_totp(self, actor: Actor, evidence: Evidence) -> TotpSecret:
         """:func:`.factors.begin_totp`."""
         now, secret = self._clock.now_ms(), totp.new_secret()
-        await self._change(
-            actor.user_id, lambda record: factors.begin_totp(record, secret, evidence, now_ms=now)
-        )
+        await self._change(actor, lambda record: factors.begin_totp(record, secret, evidence, now_ms=now))
         return TotpSecret(secret=secret)
 
     async def confirm_totp(self, actor: Actor, request: ConfirmTotp) -> RecoveryCodes:
         """:func:`.factors.confirm_totp`; the reply holds the first recovery codes."""
         now, texts, kept = self._clock.now_ms(), *_new_codes()
-        await self._change(actor.user_id, lambda record: factors.count_confirmation(record, now_ms=now))
-        await self._change(
-            actor.user_id, lambda record: factors.confirm_totp(record, request.code, kept, now_ms=now)
-        )
+        await self._change(actor, lambda record: factors.count_confirmation(record, now_ms=now))
+        await self._change(actor, lambda record: factors.confirm_totp(record, request.code, kept, now_ms=now))
         return RecoveryCodes(codes=texts)
 
     async def new_recovery_codes(self, actor: Actor, evidence: Evidence) -> RecoveryCodes:
         """:func:`.factors.replace_recovery_codes`."""
         texts, kept = _new_codes()
-        await self._change(
-            actor.user_id, lambda record: factors.replace_recovery_codes(record, kept, evidence)
-        )
+        await self._change(actor, lambda record: factors.replace_recovery_codes(record, kept, evidence))
         return RecoveryCodes(codes=texts)
 
     async def remove_totp(self, actor: Actor, evidence: Evidence) -> Done:
         """:func:`.factors.remove_totp`."""
-        await self._change(actor.user_id, lambda record: factors.remove_totp(record, evidence))
+        await self._change(actor, lambda record: factors.remove_totp(record, evidence))
         return Done()
 
     # --- recovery ----------------------------------------------------------------------------------------------------------
@@ -265,12 +265,12 @@ class Accounts:
         if request.public_key is not None:
             keys.load(request.algorithm, request.public_key)
             key = RecoveryKey(algorithm=request.algorithm, public_key=request.public_key)
-        await self._change(actor.user_id, lambda record: recovery.set_key(record, key, evidence))
+        await self._change(actor, lambda record: recovery.set_key(record, key, evidence))
         return Done()
 
     async def cancel_recovery(self, actor: Actor, evidence: Evidence) -> Done:
         """:func:`.recovery.cancel`."""
-        await self._change(actor.user_id, lambda record: recovery.cancel(record, evidence))
+        await self._change(actor, lambda record: recovery.cancel(record, evidence))
         return Done()
 
     # --- service accounts --------------------------------------------------------------------------------------------------
@@ -303,10 +303,22 @@ class Accounts:
         )
         return ServiceAccount(user_id=record.user_id, credential_id=credential.credential_id)
 
-    async def _change(self, user_id: str, transition: Callable[[UserRecord], UserRecord]) -> UserRecord:
-        before, after = await self._directory.change_and_compare(user_id, transition)
+    async def _change(self, actor: Actor, transition: Callable[[UserRecord], UserRecord]) -> UserRecord:
+        def by_actor(record: UserRecord) -> UserRecord:
+            self._require_session(actor, record)
+            return transition(record)
+
+        before, after = await self._directory.change_and_compare(actor.user_id, by_actor)
         self._end_what_was_lost(before, after)
         return after
+
+    def _require_session(self, actor: Actor, record: UserRecord) -> None:
+        """In the very record that is changed: a session key that was revoked while the change was under way changes nothing.
+
+        :raises CosignerError: ``session_key_rejected``, ``session_key_expired``.
+        """
+        now = self._clock.now_ms()
+        session_keys.find(record, actor.session_key, longest_ms=self._longest_ms, now_ms=now)
 
     def _end_what_was_lost(self, before: UserRecord, after: UserRecord) -> None:
         gone = session_keys.lost(before, after)

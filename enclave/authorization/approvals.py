@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from enclave.accounts.directory import Directory
+    from enclave.authn.clock import Clock
     from enclave.manifest import Environment
     from enclave.records import Records
     from protocol.actions import Action, SignedApproval
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 KIND: Final = "approvals"
 MAX_LIFETIME: Final = 7 * 86400  # seconds
 MAX_SPENT: Final = 512
+KEPT_LONGER: Final = 600_000  # milliseconds past its expiry: another enclave's clock may be behind
 _USER: Final = "user:"
 _ADMINISTRATOR: Final = "administrator:"
 
@@ -54,10 +56,13 @@ class SpentApprovals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Approvals:
     """Verifies approvals for one environment, and lets each be used once."""
 
-    def __init__(self, environment: Environment, directory: Directory, records: Records) -> None:
+    def __init__(
+        self, environment: Environment, directory: Directory, records: Records, clock: Clock
+    ) -> None:
         self._environment = environment
         self._directory = directory
         self._records = records
+        self._clock = clock
         self._administrators = {entry.name: entry for entry in environment.administrators}
 
     async def verify(
@@ -105,20 +110,27 @@ class Approvals:
             )
 
     @asynccontextmanager
-    async def unspent(self, approvals: list[SignedApproval], now: int) -> AsyncIterator[None]:
+    async def unspent(self, approvals: list[SignedApproval]) -> AsyncIterator[None]:
         """Hold approvals while what they approve is decided; if the block ends well, they are spent, durably.
 
-        :raises CosignerError: ``action_replayed``: one was used before; and as :meth:`enclave.records.Records.write`.
+        The time is looked at here again: what expired while the request was held up may be forgotten by now.
+
+        :raises CosignerError: ``action_expired``; ``action_replayed``: one was used before; and as :meth:`enclave.records.Records.write`.
         """
         if not approvals:
             yield
             return
         async with self._records.lock(KIND, "all"):
-            changes = []
+            changes, now = [], self._clock.now_ms()
             for signed in approvals:
+                require_fresh(signed.expires_at, now, MAX_LIFETIME)
                 key = signed.approver.replace(":", "/").replace(".", "_")
                 found = await self._records.read(KIND, key, SpentApprovals)
-                spent = [] if found is None else [old for old in found.value.spent if old.expires_at > now]
+                spent = (
+                    []
+                    if found is None
+                    else [old for old in found.value.spent if old.expires_at + KEPT_LONGER > now]
+                )
                 if any(old.nonce == signed.nonce for old in spent) or len(spent) >= MAX_SPENT:
                     raise CosignerError(
                         "action_replayed",

@@ -228,7 +228,7 @@ class Gate:
         if isinstance(case.request, m.Sign | m.SignEcdsa):
             await self._examine(case, case.request)
         await self._spend(case)
-        async with self._approvals.unspent(case.approvals, case.now):
+        async with self._approvals.unspent(case.approvals):
             if case.requirement.rules is not None:
                 await self._decide(case, case.requirement.rules)
         receipt = await self._journal.allowed(case.judged)

@@ -155,3 +155,21 @@ def test_a_change_that_is_cut_short_has_happened_or_has_not(name, write, moment,
         assert bool(gone) == (name in REVOKES and after != before)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES.keys() - {"login", "renewal", "revoke all"}))
+def test_a_change_that_was_under_way_when_its_session_key_was_revoked_changes_nothing(name):
+    """The gate has let it pass; then the user shuts this session out; then it goes on."""
+
+    async def scenario():
+        world = await Life().begin()
+        thief, owner = world.actor, await Phone(world.phone.subject).enter(world)
+        change = CHANGES[name]
+        await world.accounts.revoke_session_keys(owner, RevokeSessionKeys([thief.session_key]))
+        before = await world.record()
+        with pytest.raises(CosignerError) as caught:
+            await change(world)
+        assert caught.value.code == "session_key_rejected"
+        assert await world.record() == before
+
+    asyncio.run(scenario())
