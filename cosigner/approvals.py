@@ -12,13 +12,7 @@ from protocol.actions import SignedApproval
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
 from protocol.intents import approval_of
-from protocol.messages import (
-    EvmMessagePayload,
-    EvmTransactionPayload,
-    EvmTypedDataPayload,
-    Sign,
-    SignEcdsa,
-)
+from protocol.messages import EvmMessagePayload, EvmTransactionPayload, EvmTypedDataPayload, Sign, SignEcdsa
 
 from .session_keys import now_ms
 

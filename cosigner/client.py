@@ -14,9 +14,9 @@ from protocol.messages import (
     GetWallet,
     PsbtPayload,
     SolanaPayload,
-    WalletInfo,
     WalletReply,
 )
+from protocol.wallets import WalletInfo
 from threshold import derive_public_key
 from threshold.payload import (
     bitcoin_address,

@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING
 from protocol.binding import dkg_context
 from protocol.chains import chain_for, default_network
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
-from protocol.messages import (
-    CLIENT_PARTY,
-    ENCLAVE_PARTY,
-    BeginDkg,
-    DkgBegun,
-    FinishDkg,
-    GetWallet,
-    WalletInfo,
-    WalletReply,
-)
+from protocol.messages import BeginDkg, DkgBegun, FinishDkg, GetWallet, WalletReply
+from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, WalletInfo
 from threshold import dkg_start
 
 from .errors import EnclaveRefused

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.messages import ENCLAVE_PARTY, EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
+from protocol.messages import EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
+from protocol.wallets import ENCLAVE_PARTY
 from threshold import ThresholdError, derive_public_key, ecdsa_begin, frost_begin
 from threshold.tasks import SigningTask, signing_task
 
@@ -15,7 +16,8 @@ from .actions import new_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from protocol.messages import EvmPayload, Payload, WalletInfo
+    from protocol.messages import EvmPayload, Payload
+    from protocol.wallets import WalletInfo
     from threshold import KeyShare
 
     from .actions import Actions

@@ -24,8 +24,8 @@ from protocol.accounts import SessionKey as SessionKeyBytes
 from protocol.actions import Milliseconds
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit, ProtocolError
-from protocol.messages import CLIENT_PARTY, PartyId, WalletInfo
 from protocol.names import EnvironmentId
+from protocol.wallets import CLIENT_PARTY, PartyId, WalletInfo
 from threshold import SealingKey, ThresholdError
 
 from .errors import StoreError

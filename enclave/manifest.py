@@ -15,6 +15,7 @@ from msgspec import Meta
 from policy import PolicyError, parse_layer
 from protocol.accounts import KeyAlgorithm, KeyBytes
 from protocol.actions import Operation
+from protocol.delegation import DelegationSettings
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.limits import MAX_MANIFEST
@@ -97,6 +98,17 @@ class RecoveryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gate: Administrator | None
 
 
+class LifecycleRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of wallets with time.
+
+    :ivar max_epoch_age_s: after which a refresh of the shares is due, as wallets' owners are told; 0: never.
+    :ivar backup: ``required``: a wallet signs, and new shares count, only once a backup of the client's share is proved.
+    """
+
+    max_epoch_age_s: Annotated[int, Meta(ge=0, le=10 * 366 * 86400)]
+    backup: Literal["optional", "required"]
+
+
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A set of wallets under one KMS key.
 
@@ -110,6 +122,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar step_up: for a kind of request, the evidence it needs beside the session key: one of ``passkey`` and ``signing_key`` if
         any is listed, and a code if ``totp`` is.
     :ivar policy: the environment's layer (``docs/spec/policy.md``), JSON, until administrators replace it; empty: nothing is allowed.
+    :ivar delegation: delegated access, until administrators replace it; ``None``: not enabled.
     """
 
     id: EnvironmentId
@@ -127,6 +140,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     policy: Annotated[str, Meta(max_length=32768)]
     recovery: RecoveryRules
+    lifecycle: LifecycleRules
+    delegation: DelegationSettings | None
 
 
 class KmsEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.messages import CLIENT_PARTY, EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
+from protocol.messages import EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
+from protocol.wallets import CLIENT_PARTY
 from threshold import ThresholdError, ecdsa_respond, frost_respond
 from threshold.tasks import require_chain, signing_task
 

@@ -16,12 +16,13 @@ import msgspec
 from msgspec import Meta
 
 from protocol.accounts import UserId
+from protocol.actions import Hash
 from protocol.chains import ECDSA_SUITE
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import MAX_STORED_VALUE
-from protocol.messages import ENCLAVE_PARTY, Hash, PartyId, WalletInfo
 from protocol.names import EnvironmentId
+from protocol.wallets import ENCLAVE_PARTY, PartyId, WalletInfo
 from threshold import ThresholdError, derive_public_key
 
 from .storage import Storage, StorageConflictError

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING
 from protocol.binding import dkg_context
 from protocol.chains import chain_for
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.messages import (
-    CLIENT_PARTY,
-    ENCLAVE_PARTY,
-    BeginDkg,
-    DkgBegun,
-    FinishDkg,
-    WalletInfo,
-    WalletReply,
-)
+from protocol.messages import BeginDkg, DkgBegun, FinishDkg, WalletReply
+from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, WalletInfo
 from threshold import dkg_start
 
 from .sessions import Ceremony

@@ -54,3 +54,64 @@ def dkg_context(
     for part in (transcript, *(text.encode() for text in (environment, wallet_id, suite, chain, network))):
         digest.update(len(part).to_bytes(4, "big") + part)
     return digest.digest()
+
+
+def _context(label: bytes, *parts: bytes | str | int) -> bytes:
+    """SHA-256 over a label and parts, each preceded by its length; numbers have 4 bytes."""
+    digest = hashlib.sha256(label)
+    for part in parts:
+        raw = (
+            part.to_bytes(4, "big")
+            if isinstance(part, int)
+            else part.encode()
+            if isinstance(part, str)
+            else part
+        )
+        digest.update(len(raw).to_bytes(4, "big") + raw)
+    return digest.digest()
+
+
+def reshare_context(
+    *,
+    transcript: bytes,
+    environment: str,
+    wallet_id: str,
+    share_set_id: str,
+    purpose: str,
+    epoch: int,
+) -> bytes:
+    """The 32-byte context of a handover of shares: this channel, this wallet, this share set to be.
+
+    :param purpose: that of :class:`protocol.lifecycle.BeginReshare`, or ``delegate``.
+    :param epoch: of the new shares. Dealers, threshold and parties are bound by the ceremony itself.
+    """
+    return _context(
+        b"cosigner/reshare-context/v1", transcript, environment, wallet_id, share_set_id, purpose, epoch
+    )
+
+
+def import_context(
+    *, transcript: bytes, environment: str, wallet_id: str, suite: str, chain: str, network: str
+) -> bytes:
+    """The 32-byte context of an import."""
+    return _context(b"cosigner/import-context/v1", transcript, environment, wallet_id, suite, chain, network)
+
+
+def commit_context(
+    *, environment: str, wallet_id: str, share_set_id: str, epoch: int, confirmation: bytes
+) -> bytes:
+    """What a proof of possession of new shares is made over, so that it commits these and no others.
+
+    :param confirmation: the enclave's, of the ceremony that made them.
+    """
+    return _context(b"cosigner/commit-context/v1", environment, wallet_id, share_set_id, epoch, confirmation)
+
+
+def backup_context(*, environment: str, wallet_id: str, backup_id: str, epoch: int, party: int) -> bytes:
+    """What the proof that a backup is readable is made over, and what its passcode is bound to."""
+    return _context(b"cosigner/backup-context/v1", environment, wallet_id, backup_id, epoch, party)
+
+
+def delegate_context(*, transcript: bytes, environment: str, wallet_id: str, share_set_id: str) -> bytes:
+    """What a delegate proves possession of its share over when it opens a session."""
+    return _context(b"cosigner/delegate-context/v1", transcript, environment, wallet_id, share_set_id)

@@ -7,19 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from .accounts import AddCredential, HandOver, NewServiceAccount, SetPolicy
+from .accounts import AddCredential, NewServiceAccount, SetPolicy
 from .actions import Action, Approval
+from .delegation import BeginDelegation, PingWebhook, SetDelegationSettings
 from .envelope import cbor
-from .messages import BeginDkg, FinishDkg, GetWallet, Sign, SignEcdsa
+from .lifecycle import BeginBackup, BeginReshare, ExportShare, ImportWallet, OpenBackup
+from .messages import BeginDkg, Sign, SignEcdsa
 
 if TYPE_CHECKING:
     from .envelope.messages import Message
 
 _INTENT_LABEL: Final = b"cosigner/intent/v1"
 _OF_THE_ATTEMPT: Final[dict[type[Message], frozenset[str]]] = {
-    Sign: frozenset({"epoch", "commitments"}),
-    SignEcdsa: frozenset({"epoch", "message1"}),
+    Sign: frozenset({"epoch", "commitments", "party"}),
+    SignEcdsa: frozenset({"epoch", "message1", "party"}),
     BeginDkg: frozenset({"wallet_id", "message1"}),
+    BeginReshare: frozenset({"epoch", "message1"}),
+    ImportWallet: frozenset({"wallet_id", "message1", "message2", "confirmations"}),
+    ExportShare: frozenset({"epoch", "wrapping_key"}),
+    BeginBackup: frozenset({"epoch", "passcode", "passcode_proof"}),
+    OpenBackup: frozenset({"passcode_proof"}),
+    BeginDelegation: frozenset({"epoch", "message1", "delegate_message1"}),
+    SetDelegationSettings: frozenset({"version", "new_secret"}),
     AddCredential: frozenset({"challenge"}),
     NewServiceAccount: frozenset({"challenge", "credential"}),
 }
@@ -37,14 +46,12 @@ def subject_of(request: Message, user_id: str) -> str:
     :param user_id: the user whose session it is.
     """
     match request:
-        case Sign() | SignEcdsa() | FinishDkg() | GetWallet() | HandOver():
-            return request.wallet_id
+        case BeginDkg() | ImportWallet() | NewServiceAccount() | SetDelegationSettings() | PingWebhook():
+            return ""
         case SetPolicy(layer=layer, subject=subject):
             return f"{layer}:{subject}" if subject else layer
-        case BeginDkg() | NewServiceAccount():
-            return ""
         case _:
-            return user_id
+            return getattr(request, "wallet_id", user_id)
 
 
 def intent_of(request: Message) -> bytes:
@@ -54,7 +61,7 @@ def intent_of(request: Message) -> bytes:
     """
     members = msgspec.to_builtins(request, builtin_types=(bytes,))
     for name in _OF_THE_ATTEMPT.get(type(request), ()):
-        del members[name]
+        members.pop(name, None)
     if isinstance(request, NewServiceAccount):
         members |= {"algorithm": request.credential.algorithm, "public_key": request.credential.public_key}
     return hashlib.sha256(_INTENT_LABEL + cbor.encode(members)).digest()

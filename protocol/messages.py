@@ -43,49 +43,67 @@ from .accounts import (
     TotpSecret,
     UnlinkLogin,
 )
-from .actions import Authorization
+from .actions import Authorization, Hash
+from .delegation import (
+    BeginDelegation,
+    CommitDelegation,
+    DelegateLoggedIn,
+    DelegateLogin,
+    DelegationBegun,
+    DelegationConfigured,
+    Delegations,
+    DelegationSettingsReply,
+    DelegationStored,
+    DenyDelegation,
+    FinishDelegation,
+    GetDelegationSettings,
+    ListDelegations,
+    PingWebhook,
+    RevokeDelegation,
+    RevokeDelegationAsAdministrator,
+    SetDelegationSettings,
+    TightenDelegation,
+)
 from .envelope.messages import Done, Epoch, Fault, Message, SignedEntry
+from .lifecycle import (
+    AbortReshare,
+    BackupKey,
+    BeginBackup,
+    BeginReshare,
+    CommitReshare,
+    ConfirmBackup,
+    DeleteWallet,
+    ExportedShare,
+    ExportShare,
+    FinishReshare,
+    ImportWallet,
+    ListWallets,
+    OpenBackup,
+    RemoveBackup,
+    ReshareBegun,
+    ReshareStored,
+    WalletList,
+)
 from .receipts import GetLogHead, LogHead
+from .wallets import (
+    CLIENT_PARTY,
+    CeremonyBytes,
+    ChainName,
+    NetworkName,
+    PartyId,
+    SuiteName,
+    WalletId,
+    WalletInfo,
+    WalletStatus,
+)
 
 MAX_ENTRIES: Final = 256  # signatures made by one request (inputs of one PSBT)
 MAX_PAYLOAD: Final = 512 << 10
 MAX_EVM: Final = 128 << 10
 
-WalletId = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
-]  # a lower-case UUID of version 4 (RFC 9562)
-SuiteName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
-ChainName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
-NetworkName = Annotated[
-    str, Meta(pattern=r"^[a-z0-9-]{0,32}\Z")
-]  # empty where the chain's addresses have none
-PartyId = Annotated[int, Meta(ge=1, le=255)]
-CeremonyBytes = Annotated[bytes, Meta(min_length=1, max_length=16384)]
-Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
-PublicKey = Annotated[bytes, Meta(min_length=32, max_length=33)]
 Path = Annotated[list[Annotated[int, Meta(ge=0, lt=1 << 31)]], Meta(max_length=16)]
 Commitment = Annotated[bytes, Meta(min_length=1, max_length=128)]
 SignatureShare = Annotated[bytes, Meta(min_length=1, max_length=64)]
-
-CLIENT_PARTY: Final = 1  # the user's device in a user/enclave share set
-ENCLAVE_PARTY: Final = 2
-
-
-class WalletInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The public facts of a wallet, the same on both sides.
-
-    :ivar share_set_id: the set of shares over the wallet's key; the first set carries the wallet's id.
-    """
-
-    wallet_id: WalletId
-    share_set_id: WalletId
-    suite: SuiteName
-    chain: ChainName
-    network: NetworkName
-    epoch: Epoch
-    threshold: PartyId
-    parties: PartyId
-    public_key: PublicKey
 
 
 class BeginDkg(Message, frozen=True, tag="dkg_begin"):
@@ -127,6 +145,7 @@ class WalletReply(Message, frozen=True, tag="wallet"):
 
     wallet: WalletInfo
     confirmation: Hash
+    status: WalletStatus
 
 
 class SolanaPayload(Message, frozen=True, tag="solana_message"):
@@ -194,12 +213,13 @@ def validator_of(payload: Payload | EvmPayload) -> bytes | None:
     return payload.validator if isinstance(payload, EvmMessagePayload) else None
 
 
-class Sign(Message, frozen=True, tag="sign"):
+class Sign(Message, frozen=True, omit_defaults=True, tag="sign"):
     """Ask for the enclave's FROST signature shares.
 
     :ivar path: unhardened BIP-32 path below the wallet's key; empty for the wallet's own key, and for Ed25519.
     :ivar epoch: the newest epoch the client knows; the enclave refuses any other.
     :ivar commitments: the client's FROST nonce commitments, one for each signature, in the payload's order.
+    :ivar party: whose share the client signs with; any of the wallet's but the enclave's.
     """
 
     wallet_id: WalletId
@@ -207,6 +227,7 @@ class Sign(Message, frozen=True, tag="sign"):
     payload: Payload
     path: Path
     commitments: Annotated[list[Commitment], Meta(min_length=1, max_length=MAX_ENTRIES)]
+    party: PartyId = CLIENT_PARTY
 
 
 class Signed(Message, frozen=True, tag="signed"):
@@ -222,11 +243,12 @@ class Signed(Message, frozen=True, tag="signed"):
     summary: dict[str, object]
 
 
-class SignEcdsa(Message, frozen=True, tag="sign_ecdsa"):
+class SignEcdsa(Message, frozen=True, omit_defaults=True, tag="sign_ecdsa"):
     """Ask for the enclave's part of an ECDSA signature (``docs/spec/ecdsa.md``).
 
     :ivar path: unhardened BIP-32 path below the wallet's key; empty for the wallet's own key.
     :ivar message1: the client's first and only message, 15,515 bytes.
+    :ivar party: whose share the client signs with; any of the wallet's but the enclave's.
     """
 
     wallet_id: WalletId
@@ -234,6 +256,7 @@ class SignEcdsa(Message, frozen=True, tag="sign_ecdsa"):
     payload: EvmPayload
     path: Path
     message1: Annotated[bytes, Meta(min_length=1, max_length=32768)]
+    party: PartyId = CLIENT_PARTY
 
 
 class EcdsaSigned(Message, frozen=True, tag="ecdsa_signed"):
@@ -253,7 +276,33 @@ class Close(Message, frozen=True, tag="close"):
     """Forget this session."""
 
 
-WalletRequest = BeginDkg | FinishDkg | GetWallet | Sign | SignEcdsa
+WalletRequest = (
+    BeginDkg
+    | FinishDkg
+    | GetWallet
+    | ListWallets
+    | Sign
+    | SignEcdsa
+    | ImportWallet
+    | ExportShare
+    | DeleteWallet
+)
+ReshareRequest = BeginReshare | FinishReshare | CommitReshare | AbortReshare
+BackupRequest = BeginBackup | ConfirmBackup | OpenBackup | RemoveBackup
+DelegationRequest = (
+    GetDelegationSettings
+    | SetDelegationSettings
+    | PingWebhook
+    | BeginDelegation
+    | FinishDelegation
+    | CommitDelegation
+    | ListDelegations
+    | RevokeDelegation
+    | RevokeDelegationAsAdministrator
+    | TightenDelegation
+    | DenyDelegation
+    | DelegateLogin
+)
 LoginRequest = Login | KeyLogin | ListSessionKeys | RevokeSessionKeys | LinkLogin | UnlinkLogin | GetAccount
 CredentialRequest = BeginCredential | AddCredential | ChangeCredential | RemoveCredential | MakeDeviceCode
 FactorRequest = BeginTotp | ConfirmTotp | NewRecoveryCodes | RemoveTotp
@@ -261,6 +310,9 @@ RecoveryRequest = SetRecoveryKey | Recover | CancelRecovery
 RuleRequest = HandOver | NewServiceAccount | SetPolicy | GetPolicy
 Request = (
     WalletRequest
+    | ReshareRequest
+    | BackupRequest
+    | DelegationRequest
     | LoginRequest
     | CredentialRequest
     | FactorRequest
@@ -282,7 +334,27 @@ AccountReply = (
     | ServiceAccount
     | PolicyLayer
 )
-Reply = DkgBegun | WalletReply | Signed | EcdsaSigned | AccountReply | LogHead | Done | Fault
+LifecycleReply = ReshareBegun | ReshareStored | ExportedShare | WalletList | BackupKey
+DelegationReply = (
+    DelegationSettingsReply
+    | DelegationConfigured
+    | DelegationBegun
+    | DelegationStored
+    | Delegations
+    | DelegateLoggedIn
+)
+Reply = (
+    DkgBegun
+    | WalletReply
+    | Signed
+    | EcdsaSigned
+    | LifecycleReply
+    | DelegationReply
+    | AccountReply
+    | LogHead
+    | Done
+    | Fault
+)
 
 
 class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -17,7 +17,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from enclave.manifest import Administrator, Environment, RecoveryRules, RelyingParty, TrustedIssuer
+from enclave.manifest import (
+    Administrator,
+    Environment,
+    LifecycleRules,
+    RecoveryRules,
+    RelyingParty,
+    TrustedIssuer,
+)
 from policy import layer_bytes, parse
 from policy.facts import BLIND
 from simulator.issuer import HOST as ISSUER_HOST
@@ -124,6 +131,8 @@ def environment(state: Path, key_arn: str, issuer_ca: str) -> Environment:
         step_up={},
         policy=policy(),
         recovery=RecoveryRules(time_lock_s=0, gate=None),
+        lifecycle=LifecycleRules(max_epoch_age_s=90 * 86400, backup="optional"),
+        delegation=None,
     )
 
 

@@ -19,7 +19,7 @@ from .inputs import evm_transaction_from, psbt_from, read_file, solana_message_f
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from protocol.messages import WalletInfo
+    from protocol.wallets import WalletInfo
 
     from .output import Output
 

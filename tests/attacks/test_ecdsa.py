@@ -13,7 +13,8 @@ from cosigner import EnclaveRefused, HostError
 from enclave import burns as burns_room
 from enclave.burns import Burns
 from protocol.envelope.errors import Reaction
-from protocol.messages import CLIENT_PARTY, EcdsaSigned, EvmMessagePayload, SignEcdsa
+from protocol.messages import EcdsaSigned, EvmMessagePayload, SignEcdsa
+from protocol.wallets import CLIENT_PARTY
 from tests.attacks.test_rules import decisions
 from tests.support.world import Host, client, run
 from threshold import ecdsa_begin

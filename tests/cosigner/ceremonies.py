@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from protocol.chains import CHAINS
-from protocol.messages import CLIENT_PARTY, ENCLAVE_PARTY, WalletInfo
+from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, WalletInfo
 from threshold import DkgRound3, KeyShare, dkg_start
 
 

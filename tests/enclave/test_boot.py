@@ -274,6 +274,8 @@ def example_environment(arn: str) -> manifest.Environment:
         step_up={"sign": ["signing_key"]},
         policy="",
         recovery=manifest.RecoveryRules(time_lock_s=86400, gate=None),
+        lifecycle=manifest.LifecycleRules(max_epoch_age_s=0, backup="optional"),
+        delegation=None,
     )
 
 

@@ -12,7 +12,14 @@ import jwt as pyjwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from enclave.manifest import Administrator, Environment, RecoveryRules, RelyingParty, TrustedIssuer
+from enclave.manifest import (
+    Administrator,
+    Environment,
+    LifecycleRules,
+    RecoveryRules,
+    RelyingParty,
+    TrustedIssuer,
+)
 from policy import layer_bytes, parse
 from policy.facts import BLIND, MESSAGE, TRANSACTION, TYPED_DATA, VALIDATOR_MESSAGE
 
@@ -77,6 +84,8 @@ def environment(name: str = "sandbox", **changes: Any) -> Environment:
         "step_up": {},
         "policy": layer(*EVERYTHING),
         "recovery": RecoveryRules(time_lock_s=0, gate=None),
+        "lifecycle": LifecycleRules(max_epoch_age_s=0, backup="optional"),
+        "delegation": None,
     }
     return Environment(**(members | changes))
 

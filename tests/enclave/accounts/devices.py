@@ -25,7 +25,14 @@ from enclave.accounts.service import Accounts
 from enclave.accounts.user import Evidence
 from enclave.authn.logins import Logins
 from enclave.authn.session_keys import proof_digest
-from enclave.manifest import Administrator, Environment, RecoveryRules, RelyingParty, TrustedIssuer
+from enclave.manifest import (
+    Administrator,
+    Environment,
+    LifecycleRules,
+    RecoveryRules,
+    RelyingParty,
+    TrustedIssuer,
+)
 from protocol.accounts import (
     AddCredential,
     KeyLogin,
@@ -79,6 +86,8 @@ def environment(
         step_up={},
         policy="",
         recovery=RecoveryRules(time_lock_s=time_lock_s, gate=gate),
+        lifecycle=LifecycleRules(max_epoch_age_s=0, backup="optional"),
+        delegation=None,
     )
 
 
