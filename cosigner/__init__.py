@@ -8,7 +8,7 @@
 ...     signed = client.sign_solana(wallet.wallet_id, message)
 """
 
-from .client import AsyncClient, BitcoinSignature, EthereumSignature, SolanaSignature, Wallet
+from .client import AsyncClient, Wallet
 from .config import ClientConfig
 from .errors import (
     AttestationRefused,
@@ -24,6 +24,7 @@ from .evidence import Evidence
 from .keys import SigningKey
 from .store import ShareStore
 from .sync import Client
+from .wallet_signing import BitcoinSignature, EthereumSignature, SolanaSignature
 
 __all__ = [
     "AsyncClient",

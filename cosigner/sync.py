@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from attestation import VerifiedAttestation
 
-    from .client import BitcoinSignature, EthereumSignature, SolanaSignature, Wallet
+    from .client import Wallet
     from .config import ClientConfig
     from .evidence import Given
     from .evm import CosignerAccount, EvmPayload, EvmSignature
     from .receipts import Receipt
     from .store import ShareStore
+    from .wallet_signing import BitcoinSignature, EthereumSignature, SolanaSignature
 
 
 class Client(SyncAccountCalls):

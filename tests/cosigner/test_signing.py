@@ -15,9 +15,10 @@ from embit.script import Script, address_to_scriptpubkey
 from solders.keypair import Keypair
 from solders.transaction import Transaction
 
-from cosigner.client import AsyncClient, BitcoinSignature, SolanaSignature, Wallet
+from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
 from cosigner.store import ShareStore
+from cosigner.wallet_signing import BitcoinSignature, SolanaSignature
 from enclave import realm as enclave_realm
 from protocol.envelope.errors import Culprit
 from protocol.messages import Sign, Signed
