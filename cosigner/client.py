@@ -21,6 +21,7 @@ from threshold.payload import (
 from . import keygen
 from .accounts import AccountCalls
 from .actions import Actions
+from .delegation.calls import DelegationCalls
 from .errors import StoreError
 from .evidence import Evidence
 from .identity import DEFAULT_LIFETIME, Identity
@@ -98,7 +99,7 @@ class ClientOptions(TypedDict, total=False):
     transport: Transport | None
 
 
-class AsyncClient(AccountCalls, SigningCalls):
+class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
     """An asynchronous client. Use it as an async context manager.
 
     :param config: where the host is and what the client trusts.
