@@ -11,10 +11,8 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from msgspec.structs import replace
 
-from protocol import hybrid
 from protocol.binding import commit_context, reshare_context
 from protocol.delegation import (
     BeginDelegation,
@@ -24,6 +22,7 @@ from protocol.delegation import (
     FinishDelegation,
 )
 from protocol.envelope.errors import CosignerError, Culprit
+from protocol.hybrid import EncryptionKey
 from protocol.messages import WalletReply
 from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, THRESHOLD
 from threshold import reshare_start
@@ -32,7 +31,6 @@ from .share import share_json
 
 if TYPE_CHECKING:
     from protocol.delegation import DelegationTerms, DeveloperKey
-    from protocol.hybrid import Envelope
     from protocol.wallets import WalletInfo
     from threshold import KeyShare
 
@@ -154,7 +152,7 @@ async def approve(
                 shares[party].prove(_committing(environment, own, stored.confirmation)) for party in receivers
             ],
             delegate_proof=delegated.prove(_committing(environment, delegates, stored.delegate_confirmation)),
-            encrypted_share=_encrypted(share_json(environment, delegates, delegated), key),
+            encrypted_share=EncryptionKey.from_der(key.public_key, key.kid).encrypt(share_json(environment, delegates, delegated)),
         )
 
     commit = await actions.run(ceremony)
@@ -177,9 +175,3 @@ def _committing(environment: str, wallet: WalletInfo, confirmation: bytes) -> by
         epoch=wallet.epoch,
         confirmation=confirmation,
     )
-
-
-def _encrypted(plaintext: bytes, key: DeveloperKey) -> Envelope:
-    """:raises CosignerError: ``developer_key_refused``: what administrators set is not an RSA key."""
-    public_key = load_der_public_key(key.public_key)
-    return hybrid.encrypt(plaintext, public_key, kid=key.kid)
