@@ -19,6 +19,7 @@ from .. import config  # noqa: TID252
 from . import commands, sessions
 from .accounts_parser import add_accounts, add_hand_over, authorizing
 from .audit_logs_parser import add_audit_log
+from .delegations_parser import add_delegate
 from .inputs import derivation_path
 from .output import Output
 from .policies_parser import add_policy
@@ -128,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     address.set_defaults(run=commands.wallet_address)
 
     add_hand_over(wallets, acting)
+    add_delegate(subparsers, acting)
     _add_sign(subparsers, acting)
 
     audit = subparsers.add_parser("audit", help="check what runs against what it should be")

@@ -152,7 +152,9 @@ async def approve(
                 shares[party].prove(_committing(environment, own, stored.confirmation)) for party in receivers
             ],
             delegate_proof=delegated.prove(_committing(environment, delegates, stored.delegate_confirmation)),
-            encrypted_share=EncryptionKey.from_der(key.public_key, key.kid).encrypt(share_json(environment, delegates, delegated)),
+            encrypted_share=EncryptionKey.from_der(key.public_key, key.kid).encrypt(
+                share_json(environment, delegates, delegated)
+            ),
         )
 
     commit = await actions.run(ceremony)
