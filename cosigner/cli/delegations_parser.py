@@ -141,10 +141,15 @@ def _add_operators(commands: Subparsers, parents: Parents) -> None:
 
 
 def _command(
-    commands: Subparsers, parents: Parents, name: str, run: Callable[..., object], help_: str, text: str = ""
+    commands: Subparsers,
+    parents: Parents,
+    name: str,
+    run: Callable[..., object],
+    *text: str,
 ) -> argparse.ArgumentParser:
+    """:param text: what it does, in few words, and then in more."""
     command: argparse.ArgumentParser = commands.add_parser(
-        name, parents=parents, help=help_, description=text or f"{help_[0].upper()}{help_[1:]}."
+        name, parents=parents, help=text[0], description=text[-1][0].upper() + text[-1][1:].rstrip(".") + "."
     )
     command.set_defaults(run=run)
     return command
