@@ -1,6 +1,7 @@
 """Making a wallet: wherever client, host or enclave fail, no wallet is half lost, and what was left open can be settled."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import httpx
 import msgspec
 import pytest
 
-from cosigner import store as store_module
 from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
 from cosigner.store import ShareStore
@@ -508,7 +508,7 @@ def test_a_client_that_cannot_store_its_share_never_lets_the_enclave_store_one(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(StoreError) as caught:
             create(world, store)
     assert caught.value.code == "store_unwritable"
