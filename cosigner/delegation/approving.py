@@ -1,8 +1,8 @@
 """The ceremony of a delegation on the user's device: two resharings of one key at once, and one encryption (``docs/spec/delegation.md`` §4).
 
-The user's new shares are on disk before the enclave stores its own, as in every resharing. The delegate's share is in memory alone, from the
+The user's new share is on disk before the enclave is told to commit, as in every resharing. The delegate's share is in memory alone, from the
 enclave's second answer until it is encrypted to the developer. What a crash leaves behind is settled as after every resharing: the user's new
-shares count or do not, and the delegation, which was never committed, is none.
+share comes to count, and a delegation that was not committed is none.
 """
 
 from __future__ import annotations
@@ -122,7 +122,6 @@ async def approve(
         delegate_round3, delegate_confirmations = delegate_round2.advance(
             {(ENCLAVE_PARTY, CLIENT_PARTY): begun.delegate_message2}
         )
-        await asyncio.to_thread(store.save_next, environment, round3, own)
         stored = await session.call(
             FinishDelegation(
                 wallet_id=wallet.wallet_id,
@@ -140,17 +139,23 @@ async def approve(
                 "The enclave made other shares than were agreed on; the delegation is not committed.",
                 culprit=Culprit.ENCLAVE,
             )
-        shares = await asyncio.to_thread(
-            store.next_shares, wallet.wallet_id, {ENCLAVE_PARTY: stored.confirmation}
-        )
+        shares = round3.confirm({ENCLAVE_PARTY: stored.confirmation})
         delegated = delegate_round3.confirm({ENCLAVE_PARTY: stored.delegate_confirmation})[CLIENT_PARTY]
+        committing = _committing(environment, own, stored.confirmation)
+        proofs = [shares[party].prove(committing) for party in receivers]
+        await asyncio.to_thread(
+            store.decide,
+            environment,
+            shares[CLIENT_PARTY],
+            own,
+            confirmation=stored.confirmation,
+            proofs=proofs,
+        )
         return CommitDelegation(
             wallet_id=wallet.wallet_id,
             share_set_id=terms.share_set_id,
             epoch=own.epoch,
-            proofs=[
-                shares[party].prove(_committing(environment, own, stored.confirmation)) for party in receivers
-            ],
+            proofs=proofs,
             delegate_proof=delegated.prove(_committing(environment, delegates, stored.delegate_confirmation)),
             encrypted_share=EncryptionKey.from_der(key.public_key, key.kid).encrypt(
                 share_json(environment, delegates, delegated)
@@ -159,7 +164,7 @@ async def approve(
 
     commit = await actions.run(ceremony)
     reply = await actions.act(commit, WalletReply, given=given)
-    await asyncio.to_thread(store.activate_next, wallet.wallet_id, {ENCLAVE_PARTY: reply.confirmation})
+    await asyncio.to_thread(store.adopt, wallet.wallet_id)
     return reply.wallet
 
 
