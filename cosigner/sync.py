@@ -75,6 +75,9 @@ class Client(SyncAccountCalls):
             self._client.sign_solana(wallet_id, message, other_signatures=other_signatures, **given)
         )
 
+    def sign_solana_text(self, wallet_id: str, text: bytes, **given: Unpack[Given]) -> SolanaSignature:
+        return self._runner.run(self._client.sign_solana_text(wallet_id, text, **given))
+
     def sign_bitcoin(
         self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
     ) -> BitcoinSignature:

@@ -12,6 +12,7 @@ from protocol.messages import (
     EvmTypedDataPayload,
     PsbtPayload,
     SolanaPayload,
+    SolanaTextPayload,
 )
 from threshold import derive_public_key
 from threshold.payload import (
@@ -109,6 +110,18 @@ class SigningCalls:
             signature=done.signatures[0],
             transaction=solana_assemble(message, signatures) if complete else None,
             summary=done.task.summary,
+        )
+
+    async def sign_solana_text(self, wallet_id: str, text: bytes, **given: Unpack[Given]) -> SolanaSignature:
+        """Sign a text as a wallet adapter's ``signMessage`` does: the signature covers its bytes. Such a text is never a transaction.
+
+        :param text: UTF-8, 1 to 65515 bytes, without control characters.
+        :raises PayloadError: ``solana_text_invalid``, ``solana_text_too_large``, ``solana_text_is_message``.
+        """
+        share, wallet = await self._load(wallet_id)
+        done = await signing.cosign(self._actions, share, wallet, SolanaTextPayload(text), given=given)
+        return SolanaSignature(
+            message=text, signature=done.signatures[0], transaction=None, summary=done.task.summary
         )
 
     async def sign_bitcoin(

@@ -89,9 +89,15 @@ RULES: Final[tuple[dict[str, Any], ...]] = (
         "payloads": ["message", "typedData"],
     },
     {
+        "name": "texts of Solana wallets",
+        "ruleType": "allow",
+        "chain": "SVM",
+        "payloads": ["message"],
+    },
+    {
         "name": "wallets, credentials, policy",
         "ruleType": "allow",
-        "operations": ["create", "delegate", "policy", "credential"],
+        "operations": ["create", "delegate", "policy", "credential", "refresh", "reshare", "export"],
     },
 )
 

@@ -180,8 +180,10 @@ def _add_sign(subparsers: argparse._SubParsersAction[_Parser], acting: list[_Par
         "solana",
         parents=acting,
         help="sign a Solana message",
-        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary.",
+        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary; or with --text "
+        "a text as it is, as a wallet adapter's signMessage does.",
     )
+    solana.add_argument("--text", action="store_true", help="FILE is a text, not a transaction")
     solana.set_defaults(run=commands.sign_solana)
     bitcoin = signs.add_parser(
         "bitcoin",

@@ -135,22 +135,19 @@ async def delegated_sign_message(
     chain_name: str,
     is_formatted: bool = False,
 ) -> str:
-    """Sign a text as ``personal_sign`` (EIP-191) does.
+    """Sign a text: for EVM as ``personal_sign`` (EIP-191) does, for Solana as a wallet adapter's ``signMessage`` does.
 
     :param message: the text; with ``is_formatted`` its bytes in hexadecimal, as Dynamic's SDK takes it. It is never a digest.
-    :returns: ``0x`` and 65 bytes in hexadecimal.
-    :raises CosignerError: ``chain_unsupported``; ``payload_unsupported``: messages of Solana wallets are not signed, only transactions.
+    :returns: ``0x`` and 65 bytes (EVM) or 64 bytes (Solana) in hexadecimal.
+    :raises CosignerError: ``chain_unsupported``.
+    :raises PayloadError: for Solana: bytes that are no text, or that are a transaction's message.
     :raises EnclaveRefused: ``policy_denied``, ``delegation_refused`` (unknown, revoked, expired).
     """
     _require_chain(client, chain_name)
-    if client.chain_name != "EVM":
-        raise CosignerError(
-            "payload_unsupported",
-            "Messages of Solana wallets are not signed: bytes that are no transaction today may be one tomorrow. Sign a transaction.",
-            culprit=Culprit.CLIENT,
-        )
     content = _hexadecimal(message) if is_formatted else message.encode()
     wallet = await client.wallet(wallet_id, wallet_api_key, key_share)
+    if client.chain_name == "SVM":
+        return "0x" + (await wallet.sign_solana_text(wallet_id, content)).signature.hex()
     return _signature(await wallet.sign_evm_message(wallet_id, content))
 
 
