@@ -36,7 +36,8 @@ fn of_suite<'a, S: Suite>(
     shares: &[&'a AnyShare],
     pick: impl Fn(&'a AnyShare) -> Option<&'a KeyShare<S>>,
 ) -> Result<SecretKey> {
-    let shares: Vec<_> = shares.iter().map(|share| pick(share)).collect::<Option<_>>().ok_or_else(mismatch)?;
+    let shares: Vec<_> =
+        shares.iter().map(|share| pick(share)).collect::<Option<_>>().ok_or_else(mismatch)?;
     let [first, rest @ ..] = shares.as_slice() else { return Err(too_few()) };
     if rest.iter().any(|share| !same_group(first, share)) {
         return Err(mismatch());

@@ -75,9 +75,8 @@ impl SecretKey {
             SuiteId::FrostSecp256k1Tr => public_key::<Secp256K1Sha256TR>(&own),
             SuiteId::EcdsaSecp256k1 => public_key::<Secp256K1Sha256>(&own),
         }?;
-        let chain_code = chain_code.unwrap_or_else(|| {
-            tagged("cosigner/import/v1/chain-code", &[&[suite.tag()], own.as_slice()])
-        });
+        let chain_code = chain_code
+            .unwrap_or_else(|| tagged("cosigner/device/v1/chain-code", &[&[suite.tag()], own.as_slice()]));
         Ok(Self { suite, scalar: own, seed, chain_code, public_key })
     }
 
@@ -109,7 +108,7 @@ impl SecretKey {
     pub(super) fn prefix(&self) -> Zeroizing<[u8; 32]> {
         match &self.seed {
             Some(seed) => expand(seed).1,
-            None => Zeroizing::new(tagged("cosigner/export/v1/prefix", &[self.scalar.as_slice()])),
+            None => Zeroizing::new(tagged("cosigner/device/v1/prefix", &[self.scalar.as_slice()])),
         }
     }
 }
@@ -131,8 +130,8 @@ fn expand(seed: &[u8; 32]) -> (Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>) {
 }
 
 fn public_key<S: Suite>(scalar: &[u8; SCALAR_LEN]) -> Result<Vec<u8>> {
-    let scalar =
-        scalar_from_bytes::<S>(scalar).ok_or_else(|| invalid("the private key is not below the group order"))?;
+    let scalar = scalar_from_bytes::<S>(scalar)
+        .ok_or_else(|| invalid("the private key is not below the group order"))?;
     // Only zero gives the identity, which has no encoding.
     element_to_bytes::<S>(&S::mul_base(&scalar)).ok_or_else(|| invalid("the private key is zero"))
 }

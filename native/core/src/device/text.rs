@@ -101,7 +101,9 @@ impl SecretKey {
             [scalar @ .., 1] if scalar.len() == 32 => {
                 Ok((Self::from_bytes(SuiteId::FrostSecp256k1Tr, scalar)?, network))
             }
-            _ if rest.len() == 32 => Err(unsupported("a key for an uncompressed public key, which Taproot has not")),
+            _ if rest.len() == 32 => {
+                Err(unsupported("a key for an uncompressed public key, which Taproot has not"))
+            }
             _ => Err(invalid("not the layout of a key")),
         }
     }
@@ -144,8 +146,9 @@ impl SecretKey {
     }
 
     fn keypair(&self) -> Result<Zeroizing<String>> {
-        let seed =
-            self.seed().ok_or_else(|| unavailable("the key did not come from a seed, and none can be found"))?;
+        let seed = self
+            .seed()
+            .ok_or_else(|| unavailable("the key did not come from a seed, and none can be found"))?;
         let mut out = Zeroizing::new(String::with_capacity(KEYPAIR_LEN * 4 + 1));
         let mut before = '[';
         for byte in seed.iter().chain(self.public_key()) {
@@ -186,7 +189,8 @@ fn base58<'a>(text: &[u8], max_len: usize, buffer: &'a mut [u8]) -> Result<&'a [
     if text.is_empty() || text.len() > max_len {
         return Err(invalid("the text has not the length of a key"));
     }
-    let len = bs58::decode(text).onto(&mut *buffer).map_err(|_| invalid("the text is not a key in base58"))?;
+    let len =
+        bs58::decode(text).onto(&mut *buffer).map_err(|_| invalid("the text is not a key in base58"))?;
     buffer.get(..len).ok_or_else(|| Error::abort(Code::Internal, "base58 does not fit"))
 }
 

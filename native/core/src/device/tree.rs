@@ -40,7 +40,8 @@ pub(super) fn parse_path(path: &str) -> Result<Vec<u32>> {
 fn parse_element(element: &str) -> Result<u32> {
     let digits = element.strip_suffix(['\'', 'h', 'H']);
     let (digits, hardened) = digits.map_or((element, 0), |digits| (digits, HARDENED));
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    let plain =
+        digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
     digits
         .parse()
         .ok()
