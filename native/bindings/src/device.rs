@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use cosigner_core::SuiteId;
-use cosigner_core::device::{self, Export, combine};
+use cosigner_core::device::{self, Export};
 use cosigner_core::seal::PassphraseCost;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -76,7 +76,7 @@ opaque_methods!(SecretKey {
     fn combine(py: Python<'_>, shares: &Bound<'_, PyList>) -> PyResult<Self> {
         let handles: Vec<Bound<'_, KeyShare>> = args::handles(shares, "shares")?;
         let shares: Vec<_> = handles.iter().map(|handle| &handle.get().share).collect();
-        let key = py.detach(|| combine(&shares)).or_raise(py)?;
+        let key = py.detach(|| device::SecretKey::combine(&shares)).or_raise(py)?;
         Ok(Self { key })
     }
 

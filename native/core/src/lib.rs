@@ -5,9 +5,9 @@
 //! polynomial cannot be used twice. Byte formats are written down in `docs/spec/threshold.md` and
 //! `docs/spec/seal.md`.
 //!
-//! Layers, strictly one way: [`error`] and [`suite`], then [`codec`], then [`share`], then [`dkg`], [`seal`],
-//! [`sign`] and [`ecdsa`], then [`any`], which picks the suite at run time, and last `device`, which only the user's
-//! own device has.
+//! Layers, strictly one way: [`error`] and [`suite`], then [`codec`], then [`share`], then [`dkg`], [`reshare`],
+//! [`seal`], [`sign`] and [`ecdsa`], then [`any`], which picks the suite at run time, and last `device`, which only the
+//! user's own device has.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
@@ -20,6 +20,7 @@ pub mod dkg;
 pub mod ecdsa;
 pub mod error;
 pub mod hash;
+pub mod reshare;
 pub mod seal;
 pub mod share;
 pub mod sign;

@@ -1,46 +1,39 @@
 //! Shares put together again.
 
 use frost_core::keys::reconstruct;
+use frost_ed25519::Ed25519Sha512;
+use frost_secp256k1::Secp256K1Sha256;
+use frost_secp256k1_tr::Secp256K1Sha256TR;
 use zeroize::Zeroizing;
 
 use super::SecretKey;
-use crate::any::AnyShare;
+use crate::any::{AnyShare, Of, of_suite};
 use crate::error::{Code, Error, Result};
-use crate::share::KeyShare;
-use crate::suite::Suite;
+use crate::suite::SuiteId;
 
-/// The key that at least t shares of one group and epoch are shares of. It keeps their chain code, and has no seed.
-///
-/// # Errors
-/// `shares_mismatch`: not of one group and epoch; `wrong_signer_count`: fewer than t; `invalid_parameter`: the same
-/// share twice; `share_inconsistent`: the shares do not give the group key.
-pub fn combine(shares: &[&AnyShare]) -> Result<SecretKey> {
-    match shares.first() {
-        None => Err(too_few()),
-        Some(AnyShare::Ed25519(_)) => of_suite(shares, |share| match share {
-            AnyShare::Ed25519(share) => Some(share),
-            _ => None,
-        }),
-        Some(AnyShare::Secp256k1Tr(_)) => of_suite(shares, |share| match share {
-            AnyShare::Secp256k1Tr(share) => Some(share),
-            _ => None,
-        }),
-        Some(AnyShare::Ecdsa(_)) => of_suite(shares, |share| match share {
-            AnyShare::Ecdsa(share) => Some(share),
-            _ => None,
-        }),
+impl SecretKey {
+    /// The key that at least t shares of one group and epoch are shares of. It keeps their chain code, and has no seed.
+    ///
+    /// # Errors
+    /// `shares_mismatch`: not of one group and epoch; `wrong_signer_count`: fewer than t; `invalid_parameter`: the same
+    /// share twice; `share_inconsistent`: the shares do not give the group key.
+    pub fn combine(shares: &[&AnyShare]) -> Result<Self> {
+        match shares.first().ok_or_else(too_few)?.suite() {
+            SuiteId::FrostEd25519 => combine::<Ed25519Sha512>(shares),
+            SuiteId::FrostSecp256k1Tr => combine::<Secp256K1Sha256TR>(shares),
+            SuiteId::EcdsaSecp256k1 => combine::<Secp256K1Sha256>(shares),
+        }
     }
 }
 
-fn of_suite<'a, S: Suite>(
-    shares: &[&'a AnyShare],
-    pick: impl Fn(&'a AnyShare) -> Option<&'a KeyShare<S>>,
-) -> Result<SecretKey> {
-    let shares: Vec<_> =
-        shares.iter().map(|share| pick(share)).collect::<Option<_>>().ok_or_else(mismatch)?;
-    let [first, rest @ ..] = shares.as_slice() else { return Err(too_few()) };
-    if rest.iter().any(|share| !same_group(first, share)) {
-        return Err(mismatch());
+fn combine<S: Of>(shares: &[&AnyShare]) -> Result<SecretKey> {
+    let shares = of_suite::<S>(shares)?;
+    let first = *shares.first().ok_or_else(too_few)?;
+    let group = first.group().encode()?;
+    for share in &shares {
+        if share.group().encode()? != group {
+            return Err(Error::caller(Code::SharesMismatch, "the shares are not of one key and epoch"));
+        }
     }
     if shares.len() < usize::from(first.min_signers()) {
         return Err(too_few());
@@ -59,19 +52,6 @@ fn of_suite<'a, S: Suite>(
         return Err(inconsistent());
     }
     Ok(combined)
-}
-
-/// Whether two shares lie on one polynomial: all that is public of their groups is equal.
-fn same_group<S: Suite>(one: &KeyShare<S>, other: &KeyShare<S>) -> bool {
-    one.epoch() == other.epoch()
-        && one.min_signers() == other.min_signers()
-        && one.max_signers() == other.max_signers()
-        && one.chain_code() == other.chain_code()
-        && one.public == other.public
-}
-
-fn mismatch() -> Error {
-    Error::caller(Code::SharesMismatch, "the shares are not of one key and epoch")
 }
 
 fn too_few() -> Error {

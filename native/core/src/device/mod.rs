@@ -8,6 +8,7 @@
 //! made here are zeroized. What libraries leave behind on the stack or heap is listed in `docs/limitations.md`.
 
 mod combine;
+mod deal;
 mod passcode;
 mod phrase;
 mod secret;
@@ -17,7 +18,6 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use combine::combine;
 pub use passcode::Passcode;
 pub use secret::SecretKey;
 pub use text::{Export, Network};
