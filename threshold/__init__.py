@@ -8,11 +8,13 @@ a second use raises ``state_consumed``, also when the first one failed.
 :mod:`.suites`      the suites by name
 :mod:`.dkg`         distributed key generation
 :mod:`.keys`        key shares and their sealing
+:mod:`.reshare`     new shares of the same key for another group; receiving an imported key
 :mod:`.signing`     FROST in one round trip; signature verification
 :mod:`.ecdsa`       two-party ECDSA in one round trip; derived public keys
 :mod:`.payload`     what is signed: Solana messages, Bitcoin PSBTs; addresses
 :mod:`.tasks`       from a payload to the digests and tweaks to sign
 :mod:`.errors`      :class:`ThresholdError`, :class:`PayloadError`
+:mod:`.device`      whole keys and passcodes, on the user's own device only; not imported from here
 ==================  ====================================================================================
 
 Byte formats: ``docs/spec/threshold.md``, ``docs/spec/seal.md``, ``docs/spec/ecdsa.md``.
@@ -35,6 +37,14 @@ from .ecdsa import (
 )
 from .errors import PayloadError, ThresholdError
 from .keys import KeyShare, SealingKey
+from .reshare import (
+    ReshareRound1,
+    ReshareRound2,
+    ReshareRound3,
+    import_receive,
+    reshare_join,
+    reshare_start,
+)
 from .signing import SigningNonces, frost_begin, frost_respond, verify_signature
 from .suites import Suite
 
@@ -49,6 +59,9 @@ __all__ = [
     "EcdsaPending",
     "KeyShare",
     "PayloadError",
+    "ReshareRound1",
+    "ReshareRound2",
+    "ReshareRound3",
     "SealingKey",
     "SigningNonces",
     "Suite",
@@ -61,5 +74,8 @@ __all__ = [
     "ecdsa_setup_respond",
     "frost_begin",
     "frost_respond",
+    "import_receive",
+    "reshare_join",
+    "reshare_start",
     "verify_signature",
 ]

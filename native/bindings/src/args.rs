@@ -4,14 +4,18 @@
 use std::collections::BTreeMap;
 
 use cosigner_core::error::{Code, Error};
+use cosigner_core::reshare::Messages2;
 use cosigner_core::sign::Batch;
 use cosigner_core::suite::Tweak;
+#[cfg(feature = "device")]
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyTuple};
 use zeroize::Zeroizing;
 
 use crate::errors::{OrRaise, threshold_error};
+use crate::keys::KeyShare;
 
 /// A non-negative `int` of the given width.
 pub(crate) fn unsigned<'py, T>(value: &Bound<'py, PyAny>, name: &'static str) -> PyResult<T>
@@ -40,6 +44,21 @@ pub(crate) fn bytes<'a>(value: &'a Bound<'_, PyAny>, name: &'static str) -> PyRe
         .cast::<PyBytes>()
         .map(|b| b.as_bytes())
         .map_err(|_| PyTypeError::new_err(format!("{name} must be bytes")))
+}
+
+/// A copy of a secret that lies in any contiguous buffer, at most 1 MiB of it; the caller wipes the original.
+#[cfg(feature = "device")]
+pub(crate) fn secret(value: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Zeroizing<Vec<u8>>> {
+    let wrong = || PyTypeError::new_err(format!("{name} must be bytes, bytearray or memoryview"));
+    let py = value.py();
+    let buffer = PyBuffer::<u8>::get(value).map_err(|_| wrong())?;
+    if buffer.item_count() > 1 << 20 {
+        let error = Error::caller(Code::InvalidParameter, format!("{name} is too long"));
+        return Err(threshold_error(py, &error));
+    }
+    let mut bytes = Zeroizing::new(vec![0; buffer.item_count()]);
+    buffer.copy_to_slice(py, bytes.as_mut()).map_err(|_| wrong())?;
+    Ok(bytes)
 }
 
 /// `dict[int, bytes]`.
@@ -75,6 +94,20 @@ pub(crate) fn batch_pairs(
     })
 }
 
+/// A list of handles of one class.
+#[cfg(feature = "device")]
+pub(crate) fn handles<'py, T: pyo3::PyClass>(
+    list: &Bound<'py, PyList>,
+    name: &'static str,
+) -> PyResult<Vec<Bound<'py, T>>> {
+    list.iter()
+        .map(|item| {
+            let class = T::NAME;
+            item.cast_into().map_err(|_| PyTypeError::new_err(format!("{name} must be a list of {class}")))
+        })
+        .collect()
+}
+
 /// `list[bytes]`.
 pub(crate) fn batch(value: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Batch> {
     let list = value
@@ -92,6 +125,41 @@ pub(crate) fn tweaks(value: Option<&Bound<'_, PyList>>, count: usize) -> PyResul
         .map(|item| {
             let bytes = if item.is_none() { None } else { Some(bytes(&item, "tweaks")?) };
             Tweak::from_bytes(bytes).or_raise(item.py())
+        })
+        .collect()
+}
+
+/// `dict[tuple[int, int], bytes]` whose values are secret.
+pub(crate) fn secret_messages_between(
+    dict: &Bound<'_, PyDict>,
+    name: &'static str,
+) -> PyResult<Messages2> {
+    let wrong = || PyTypeError::new_err(format!("{name} must have pairs of ints as keys"));
+    dict.iter()
+        .map(|(key, value)| {
+            let pair = key.cast::<PyTuple>().map_err(|_| wrong())?;
+            if pair.len() != 2 {
+                return Err(wrong());
+            }
+            let pair = (unsigned(&pair.get_item(0)?, name)?, unsigned(&pair.get_item(1)?, name)?);
+            Ok((pair, Zeroizing::new(bytes(&value, name)?.to_vec())))
+        })
+        .collect()
+}
+
+/// `list[int]`.
+pub(crate) fn identifiers(list: &Bound<'_, PyList>, name: &'static str) -> PyResult<Vec<u16>> {
+    list.iter().map(|item| unsigned(&item, name)).collect()
+}
+
+/// `list[KeyShare]`.
+pub(crate) fn shares<'py>(
+    list: &Bound<'py, PyList>,
+    name: &'static str,
+) -> PyResult<Vec<Bound<'py, KeyShare>>> {
+    list.iter()
+        .map(|item| {
+            item.cast_into().map_err(|_| PyTypeError::new_err(format!("{name} must be a list of KeyShare")))
         })
         .collect()
 }

@@ -5,6 +5,8 @@
 //! or pickled.
 
 mod args;
+#[cfg(feature = "device")]
+mod device;
 mod dkg;
 mod ecdsa;
 mod errors;
@@ -12,11 +14,15 @@ mod evm;
 mod handle;
 mod keys;
 mod payload;
+mod reshare;
 mod sign;
 
 /// The Python module.
 #[pyo3::pymodule]
 mod _native {
+    #[cfg(feature = "device")]
+    #[pymodule_export]
+    use crate::device::{Passcode, SecretKey};
     #[pymodule_export]
     use crate::dkg::{DkgRound1, DkgRound2, DkgRound3, dkg_start};
     #[pymodule_export]
@@ -35,6 +41,10 @@ mod _native {
     use crate::payload::{
         bitcoin_address, psbt_finalize, psbt_inspect, solana_address, solana_assemble, solana_inspect,
         solana_text_inspect,
+    };
+    #[pymodule_export]
+    use crate::reshare::{
+        ReshareRound1, ReshareRound2, ReshareRound3, import_receive, reshare_join, reshare_start,
     };
     #[pymodule_export]
     use crate::sign::{SigningNonces, frost_begin, frost_respond, verify_signature};
