@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Never
 
 import msgspec
 from msgspec import Meta
-from threshold.device import KeyShare
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.names import EnvironmentId
 from protocol.wallets import CLIENT_PARTY, WalletId
-from threshold import ThresholdError
+from threshold import KeyShare, ThresholdError
 
 if TYPE_CHECKING:
     from protocol.wallets import WalletInfo

@@ -279,7 +279,9 @@ def test_rubbish_is_refused_or_reproduced(message: bytes) -> None:
 
 def test_a_text_is_signed_as_wallet_adapters_sign_it(shares: dict[int, KeyShare]):
     text = b"Sign in to example.com\n\nNonce: 12"
-    task = signing_task("solana_text", text, chain="solana", public_key=shares[1].group_public_key)
+    task = signing_task(
+        "solana_text", text, chain="solana", public_key=shares[1].group_public_key, network=""
+    )
     assert task.digests == [text]
     assert task.summary["text"] == text.decode()
     (signature,) = sign(shares, task.digests)
