@@ -165,9 +165,9 @@ class Realm:
             case a.MakeDeviceCode():
                 return await accounts.make_device_code(actor, evidence)
             case a.BeginTotp():
-                return await accounts.begin_totp(actor, evidence)
+                return await accounts.begin_totp(_asking(session), actor, evidence)
             case a.ConfirmTotp() as request:
-                return await accounts.confirm_totp(actor, request)
+                return await accounts.confirm_totp(_asking(session), actor, request)
             case a.NewRecoveryCodes():
                 return await accounts.new_recovery_codes(actor, evidence)
             case a.RemoveTotp():

@@ -317,6 +317,19 @@ def login_digest(door: Door, key: SessionKey) -> bytes:
     return hashlib.sha256(a.SESSION_KEY_LABEL + door.transcript + key.public).digest()
 
 
+def test_attack_a_thief_with_the_session_key_confirms_or_spoils_no_totp_secret_of_another_session():
+    async def scenario():
+        host = await started()
+        user = await User.log_in(host)
+        secret = (await user.door.call(a.BeginTotp(), a.TotpSecret)).secret
+        thief = await Door.open(host, authenticate=user.session_key.auth(user.user_id))
+        for guess in (totp(secret), *("000000",) * 6):
+            await refuses("factor_required", thief.call(a.ConfirmTotp(code=guess)))
+        await user.door.call(a.ConfirmTotp(code=totp(secret)), a.RecoveryCodes)
+
+    run(scenario)
+
+
 # --- actions -----------------------------------------------------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ from protocol.accounts import (
 )
 from simulator.authenticator import Authenticator
 from tests.enclave.accounts.hostile import ENVIRONMENT, KEY_ARN, Hands, HostileStorage, records
-from tests.enclave.accounts.users import DAY, NOW
+from tests.enclave.accounts.users import DAY, HERE, NOW
 from tests.enclave.authn.tokens import CLAIMS, ISSUER, key_set, signer
 
 RP = RelyingParty(
@@ -112,6 +112,11 @@ class Challenges:
 def session() -> Asking:
     """A session that somebody has opened."""
     return Asking(transcript=os.urandom(32), challenges=Challenges())
+
+
+def asking_here() -> Asking:
+    """The one session of whoever needs no more."""
+    return Asking(transcript=HERE, challenges=Challenges())
 
 
 async def no_dial(*_: object) -> None:
