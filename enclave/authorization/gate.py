@@ -36,6 +36,7 @@ from .evidence import Verified, require_factors, verify_first
 from .freshness import fresh_action
 from .granted import DeniedError, Granted
 from .journal import Judged
+from .owners import require_usable
 from .permits import PermitError, grant
 from .requirements import requirement_of
 
@@ -199,10 +200,10 @@ class Gate:
     async def _admit_reading(self, actor: Actor, request: Message, now: int) -> Granted:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
         match request:
-            case m.GetWallet():
-                return Granted(actor, request, now, opened=await self._owners.known(actor, request))
-            case life.FinishReshare():  # whose wallet it was when it began, it may be no longer
-                return Granted(actor, request, now, opened=await self._owners.wallet_of(actor, request))
+            case m.GetWallet(wallet_id=wallet_id):
+                return Granted(actor, request, now, opened=await self._owners.known(actor, wallet_id))
+            case life.FinishReshare(wallet_id=wallet_id):  # whose it was when it began, it may be no longer
+                return Granted(actor, request, now, opened=await self._owners.own(actor, wallet_id))
             case a.GetPolicy(layer=layer, subject=subject):
                 await self._owners.require_sight(actor, layer, subject)
         return Granted(actor, request, now)
@@ -232,9 +233,7 @@ class Gate:
         uses, wallet_id = _USES.get(type(request), 0), getattr(request, "wallet_id", "")
         if not uses:
             return None
-        return grant(
-            environment=self._environment.id, operation=request.kind, wallet_id=wallet_id, uses=uses
-        )
+        return grant(environment=self._environment.id, operation=request.kind, wallet_id=wallet_id, uses=uses)
 
     async def _verify(self, case: _Case, record: UserRecord) -> None:
         """Evidence and approvals verify, and suffice, but for the code of a second factor."""
@@ -257,13 +256,14 @@ class Gate:
             self._approvals.require_quorum(case.judged.approvers)
 
     async def _require_owner(self, case: _Case) -> None:
-        """The wallet, or the layer, is the user's.
+        """The wallet, or the layer, is the user's; and the wallet is one that the request can use.
 
-        :raises CosignerError: ``not_owner``, ``wallet_unknown``.
+        :raises CosignerError: ``not_owner``, ``wallet_unknown``, ``wallet_retired``, ``epoch_stale``, ``epoch_superseded``.
         """
         case.opened = await self._owners.wallet_of(case.actor, case.request)
         if case.opened is not None:
             case.judged.epoch = case.opened.wallet.epoch
+            require_usable(case.opened, case.request)
         match case.request:
             case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
                 await self._owners.require_sight(case.actor, layer, subject)
