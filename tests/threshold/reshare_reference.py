@@ -1,4 +1,4 @@
-"""Resharing and import of ``docs/spec/threshold.md`` §4 and §5 in plain Python, as an onlooker sees them.
+"""Resharing and import of ``docs/spec/threshold.md`` §7 and §8 in plain Python, as an onlooker sees them.
 
 Written from the document, slow, not constant time, for the tests alone.
 """
