@@ -94,20 +94,6 @@ pub(crate) fn batch_pairs(
     })
 }
 
-/// A list of handles of one class.
-#[cfg(feature = "device")]
-pub(crate) fn handles<'py, T: pyo3::PyClass>(
-    list: &Bound<'py, PyList>,
-    name: &'static str,
-) -> PyResult<Vec<Bound<'py, T>>> {
-    list.iter()
-        .map(|item| {
-            let class = T::NAME;
-            item.cast_into().map_err(|_| PyTypeError::new_err(format!("{name} must be a list of {class}")))
-        })
-        .collect()
-}
-
 /// `list[bytes]`.
 pub(crate) fn batch(value: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Batch> {
     let list = value
@@ -130,10 +116,7 @@ pub(crate) fn tweaks(value: Option<&Bound<'_, PyList>>, count: usize) -> PyResul
 }
 
 /// `dict[tuple[int, int], bytes]` whose values are secret.
-pub(crate) fn secret_messages_between(
-    dict: &Bound<'_, PyDict>,
-    name: &'static str,
-) -> PyResult<Messages2> {
+pub(crate) fn secret_messages_between(dict: &Bound<'_, PyDict>, name: &'static str) -> PyResult<Messages2> {
     let wrong = || PyTypeError::new_err(format!("{name} must have pairs of ints as keys"));
     dict.iter()
         .map(|(key, value)| {
