@@ -245,7 +245,7 @@ fn a_group_has_one_encoding<S: Suite>() {
     assert_eq!(refused(&|b| b[1] = 0), Code::InvalidGroup);
     assert_eq!(refused(&|b| b[1] = b[1] % 3 + 1), Code::WrongSuite);
     assert_eq!(refused(&|b| b[3] = 1), Code::InvalidGroup);
-    assert_eq!(refused(&|b| b[3] = 3), Code::InvalidGroup);
+    assert_eq!(refused(&|b| b[3] = 4), Code::InvalidGroup);
     assert_eq!(refused(&|b| b[5] = 2), Code::InvalidGroup);
     assert_eq!(refused(&|b| b[9] = 0), Code::InvalidGroup);
     // A key, or a verifying share, of another polynomial.
