@@ -421,7 +421,18 @@ class SecretKey(_Opaque):
     @property
     def chain_code(self) -> bytes:
         """32 bytes."""
-    def export(self, format: str) -> bytes:
+    def deal(
+        self, min_signers: int, max_signers: int, receivers: list[int], context: bytes
+    ) -> tuple[ReshareRound3, dict[int, bytes], bytes, dict[int, bytes]]:
+        """Deal the key out to a new group at epoch 1 (:func:`import_receive` takes what is sent).
+
+        :param receivers: members of the group that this node receives for, ascending.
+        :param context: 32 bytes that name this import, equal for all nodes.
+        :returns: the own receivers' shares, waiting for the other confirmations; the confirmations of the own receivers;
+            message 1 for every other node; and message 2 for each receiver elsewhere (secret: a confidential channel).
+        :raises ThresholdError: ``invalid_parameter``.
+        """
+    def export(self, format: str) -> bytes:  # noqa: A002 - a word of the interface
         """The key as ASCII text; :data:`threshold.device.EXPORT_FORMATS` says what a suite has.
 
         :param format: ``hex`` (64 digits), ``wif:mainnet``, ``wif:testnet``, ``solana-expanded`` (scalar and prefix, 128

@@ -94,20 +94,6 @@ pub(crate) fn batch_pairs(
     })
 }
 
-/// A list of handles of one class.
-#[cfg(feature = "device")]
-pub(crate) fn handles<'py, T: pyo3::PyClass>(
-    list: &Bound<'py, PyList>,
-    name: &'static str,
-) -> PyResult<Vec<Bound<'py, T>>> {
-    list.iter()
-        .map(|item| {
-            let class = T::NAME;
-            item.cast_into().map_err(|_| PyTypeError::new_err(format!("{name} must be a list of {class}")))
-        })
-        .collect()
-}
-
 /// `list[bytes]`.
 pub(crate) fn batch(value: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Batch> {
     let list = value

@@ -6,12 +6,14 @@ use cosigner_core::SuiteId;
 use cosigner_core::device::{self, Export};
 use cosigner_core::seal::PassphraseCost;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
+use rand_core::OsRng;
 
 use crate::args;
 use crate::errors::OrRaise;
-use crate::handle::opaque_methods;
-use crate::keys::{KeyShare, SealingKey};
+use crate::handle::{OneShot, opaque_methods};
+use crate::keys::SealingKey;
+use crate::reshare::{ReshareRound3, shape, to_dict};
 
 /// A whole private key.
 #[pyclass(frozen, module = "threshold._native")]
@@ -74,8 +76,8 @@ opaque_methods!(SecretKey {
     /// From at least t shares of one group and epoch.
     #[staticmethod]
     fn combine(py: Python<'_>, shares: &Bound<'_, PyList>) -> PyResult<Self> {
-        let handles: Vec<Bound<'_, KeyShare>> = args::handles(shares, "shares")?;
-        let shares: Vec<_> = handles.iter().map(|handle| &handle.get().share).collect();
+        let shares = args::shares(shares, "shares")?;
+        let shares: Vec<_> = shares.iter().map(|handle| &handle.get().share).collect();
         let key = py.detach(|| device::SecretKey::combine(&shares)).or_raise(py)?;
         Ok(Self { key })
     }
@@ -93,6 +95,27 @@ opaque_methods!(SecretKey {
     #[getter]
     fn chain_code<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.key.chain_code())
+    }
+
+    /// Deals the key out: the own receivers' state and confirmations, and the messages for everybody else.
+    #[allow(clippy::type_complexity)]
+    fn deal<'py>(
+        &self,
+        py: Python<'py>,
+        min_signers: &Bound<'py, PyAny>,
+        max_signers: &Bound<'py, PyAny>,
+        receivers: &Bound<'py, PyList>,
+        context: &[u8],
+    ) -> PyResult<(ReshareRound3, Bound<'py, PyDict>, Bound<'py, PyBytes>, Bound<'py, PyDict>)> {
+        let shape = shape(py, min_signers, max_signers, context)?;
+        let receivers = args::identifiers(receivers, "receivers")?;
+        let dealt = py.detach(|| self.key.deal(&shape, &receivers, &mut OsRng)).or_raise(py)?;
+        Ok((
+            ReshareRound3 { state: OneShot::new(dealt.state) },
+            to_dict(py, &dealt.confirmations)?,
+            PyBytes::new(py, &dealt.message1),
+            to_dict(py, &dealt.messages2)?,
+        ))
     }
 
     /// The key as text of a named format.
