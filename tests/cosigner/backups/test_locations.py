@@ -94,37 +94,35 @@ def test_names_are_listed_in_order_page_by_page(place: Place) -> None:
         assert run(place.location.get(name)) == name.encode()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        ".",
-        "..",
-        "../up",
-        "a/b",
-        "/etc/passwd",
-        "a\\b",
-        "a\0b",
-        "A",
-        "é",
-        "a b",
-        "a%2fb",
-        "a\n",
-        "a'b",
-        "~",
-        "$HOME",
-    ]
-    + ["a" * 129, "a.backup", "?alt=media", "#", "${f}", "٠", "a' or name != '"],
-    ids=repr,
-)
-def test_path_traversal_in_names(place: Place, name: str) -> None:
+NO_NAMES = [
+    "",
+    ".",
+    "..",
+    "../up",
+    "a/b",
+    "/etc/passwd",
+    "a\\b",
+    "a\0b",
+    "A",
+    "é",
+    "a b",
+    "a%2fb",
+    "a\n",
+    "a'b",
+    "~",
+    "$HOME",
+]
+NO_NAMES += ["a" * 129, "a.backup", "?alt=media", "#", "${f}", "٠", "a' or name != '"]
+
+
+def test_path_traversal_in_names(place: Place) -> None:
     """A name that could mean anything to a path, a URL or a query goes nowhere."""
-    sent = len(place.server.requests) if place.server else 0
-    for work in (place.location.put(name, b"x"), place.location.get(name), place.location.delete(name)):
-        error = refused(work)
-        assert (error.code, error.culprit) == ("location_refused", Culprit.CLIENT)
+    for name in NO_NAMES:
+        for work in (place.location.put(name, b"x"), place.location.get(name), place.location.delete(name)):
+            error = refused(work)
+            assert (error.code, error.culprit) == ("location_refused", Culprit.CLIENT), name
     assert place.contents() == {}
-    assert (len(place.server.requests) if place.server else 0) == sent
+    assert place.server is None or place.server.requests == []
 
 
 def test_many_at_once(place: Place) -> None:

@@ -48,32 +48,32 @@ def failure(status: int, code: str) -> Reply:
     return Reply(status, text.encode(), {"content-type": "application/xml"})
 
 
-@pytest.mark.parametrize(
-    ("status", "given", "code"),
-    [
-        (403, "AccessDenied", "location_unauthorized"),
-        (403, "InvalidAccessKeyId", "location_unauthorized"),
-        (403, "SignatureDoesNotMatch", "location_unauthorized"),
-        (400, "ExpiredToken", "location_unauthorized"),
-        (403, "SomethingNew", "location_unauthorized"),
-        (404, "NoSuchBucket", "location_refused"),
-        (400, "InvalidRequest", "location_refused"),
-        (400, "EntityTooLarge", "backup_too_large"),
-        (503, "SlowDown", "location_unavailable"),
-        (500, "InternalError", "location_unavailable"),
-        (429, "TooManyRequests", "location_unavailable"),
-        (409, "OperationAborted", "location_unavailable"),
-        (400, "\x1b[2J", "location_refused"),
-    ],
-)
-def test_errors_of_the_service(server: Failing, status: int, given: str, code: str) -> None:
-    server.reply = failure(status, given)
+ERRORS = [
+    (403, "AccessDenied", "location_unauthorized"),
+    (403, "InvalidAccessKeyId", "location_unauthorized"),
+    (403, "SignatureDoesNotMatch", "location_unauthorized"),
+    (400, "ExpiredToken", "location_unauthorized"),
+    (403, "SomethingNew", "location_unauthorized"),
+    (404, "NoSuchBucket", "location_refused"),
+    (400, "InvalidRequest", "location_refused"),
+    (400, "EntityTooLarge", "backup_too_large"),
+    (503, "SlowDown", "location_unavailable"),
+    (500, "InternalError", "location_unavailable"),
+    (429, "TooManyRequests", "location_unavailable"),
+    (409, "OperationAborted", "location_unavailable"),
+    (400, "\x1b[2J", "location_refused"),
+]
+
+
+def test_errors_of_the_service(server: Failing) -> None:
     location = S3Location("backups", region=REGION, endpoint=server.url)
-    for work in (location.put("a", b"x"), location.get("a"), location.delete("a"), location.names()):
-        error = refused(work)
-        assert error.code == code
-        assert "111122223333" not in error.message
-        assert error.message.isprintable()
+    for status, given, code in ERRORS:
+        server.reply = failure(status, given)
+        for work in (location.put("a", b"x"), location.get("a"), location.delete("a"), location.names()):
+            error = refused(work)
+            assert error.code == code, given
+            assert "111122223333" not in error.message
+            assert error.message.isprintable()
 
 
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
