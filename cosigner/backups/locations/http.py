@@ -61,7 +61,7 @@ class Http:
     """Requests to one peer.
 
     :param place: what the peer is called in messages; nothing secret.
-    :param tls: another context than the system's.
+    :param tls: another context than httpx's own, which knows the authorities that every other request here is checked against.
     :param sleep: waits between attempts.
     """
 
@@ -131,7 +131,7 @@ class Http:
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
+            self._tls = httpx.create_ssl_context(trust_env=False)
         return self._tls
 
     async def retrying(
