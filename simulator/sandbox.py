@@ -97,7 +97,16 @@ RULES: Final[tuple[dict[str, Any], ...]] = (
     {
         "name": "wallets, credentials, policy",
         "ruleType": "allow",
-        "operations": ["create", "delegate", "policy", "credential", "refresh", "reshare", "export"],
+        "operations": [
+            "create",
+            "refresh",
+            "reshare",
+            "export",
+            "delegate",
+            "revoke",
+            "policy",
+            "credential",
+        ],
     },
 )
 
