@@ -33,6 +33,8 @@ from .user import Evidence, LinkedLogin, LoginId, UserKind, UserRecord, new_user
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from protocol.envelope.messages import OutboxEvent
+
 USERS: Final = "users"
 LOGINS: Final = "logins"
 CLAIM_MS: Final = 60_000  # how long a login is reserved for a link that another enclave has begun
@@ -51,11 +53,23 @@ class LoginIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     changed_at: Milliseconds
 
 
-class Directory:
-    """The users of one environment."""
+def _nobody_is_told(_: UserRecord, __: UserRecord) -> None:
+    return None
 
-    def __init__(self, records: Records) -> None:
+
+class Directory:
+    """The users of one environment.
+
+    :param tell: what developers are told of a change from one record to another; the host keeps it in the same write as the change.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        tell: Callable[[UserRecord, UserRecord], OutboxEvent | None] = _nobody_is_told,
+    ) -> None:
         self._records = records
+        self._tell = tell
 
     async def get(self, user_id: str) -> UserRecord | None:
         """A user's record.
@@ -105,7 +119,13 @@ class Directory:
                 if changed == found.value:
                     return found.value, changed
                 try:
-                    await self._records.write(USERS, user_id, changed, expected=found.revision)
+                    await self._records.write(
+                        USERS,
+                        user_id,
+                        changed,
+                        expected=found.revision,
+                        event=self._tell(found.value, changed),
+                    )
                 except RecordConflictError:
                     continue
                 return found.value, changed
