@@ -146,7 +146,9 @@ def may_dial(address: str, rules: Rules) -> bool:
     """Whether a webhook may be sent to an IP address."""
     try:
         ip = ipaddress.ip_address(address)
-    except ValueError:  # a scope id, a number, a name: getaddrinfo gives none of these for a global address
+    except ValueError:
+        return False
+    if getattr(ip, "scope_id", None) is not None:  # an address of one network interface
         return False
     if rules.allow_private and ip != _NEVER and _within(ip, _OWN):
         return True
