@@ -115,7 +115,7 @@ class S3AuditLog(_Section, frozen=True, tag_field="sink", tag="s3"):
 class WebhooksSection(_Section, frozen=True):
     """How developers' endpoints are reached (``docs/spec/webhooks.md``). Where they are, the enclave says.
 
-    :ivar allow_private: mock mode: endpoints on this machine and in private networks, names without a dot, any port. Never in production:
+    :ivar allow_private: mock mode: ``http``, endpoints on this machine and in private networks, names without a dot, any port. Never in production:
         whoever sets an endpoint could reach what the host can reach.
     :ivar ports: beside 443.
     :ivar ca_file: PEM file of authorities instead of the system's.

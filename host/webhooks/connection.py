@@ -89,7 +89,11 @@ class Connection:
         :raises OSError: it failed, TLS included.
         """
         reader, writer = await asyncio.open_connection(
-            address, target.port, ssl=tls, server_hostname=target.host, limit=_CHUNK
+            address,
+            target.port,
+            ssl=tls if target.tls else None,
+            server_hostname=target.host if target.tls else None,
+            limit=_CHUNK,
         )
         return cls(reader, writer, target, asyncio.get_running_loop().time())
 

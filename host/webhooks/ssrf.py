@@ -17,6 +17,7 @@ from host.errors import HostError
 from protocol.envelope.errors import Culprit, Reaction
 
 HTTPS_PORT: Final = 443
+_HTTP_PORT: Final = 80
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _NAME: Final = re.compile(rf"({_LABEL}\.)*{_LABEL}\Z")
 _TARGET: Final = re.compile(r"[!-\"$-\[\]-~]*\Z")  # printable ASCII without "#" and "\\"
@@ -79,17 +80,20 @@ _NEVER: Final = ipaddress.ip_address("fd00:ec2::254")  # the metadata service, w
 class Target:
     """A URL that may be tried.
 
-    :ivar path: path and query, as they go into the request line.
+    :ivar path: path and query, as they go into the request line. :ivar tls: false in mock mode only.
     """
 
     host: str
     port: int
     path: str
+    tls: bool = True
 
     @property
     def authority(self) -> str:
         """For the header ``Host``."""
-        return self.host if self.port == HTTPS_PORT else f"{self.host}:{self.port}"
+        return (
+            self.host if self.port == (HTTPS_PORT if self.tls else _HTTP_PORT) else f"{self.host}:{self.port}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class Rules:
     """What is allowed.
 
     :ivar ports: beside 443.
-    :ivar allow_private: mock mode: loopback and private addresses, names of one label, any port. Link-local addresses never.
+    :ivar allow_private: mock mode: ``http``, loopback and private addresses, names of one label, any port. Link-local addresses never.
     """
 
     ports: frozenset[int] = frozenset()
@@ -111,11 +115,14 @@ def target(url: str, rules: Rules) -> Target:
     """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or HTTPS_PORT
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise _refused("it is no URL") from None
-    if parts.scheme != "https":
+    tls = parts.scheme == "https"
+    if not tls and not (parts.scheme == "http" and rules.allow_private):
         raise _refused("it is not https")
+    if port is None:
+        port = HTTPS_PORT if tls else _HTTP_PORT
     if "@" in parts.netloc or "#" in url or not _TARGET.match(url):
         raise _refused("it has a user, a fragment or a character that URLs do not have")
     if parts.netloc not in {host, f"{host}:{port}"}:
@@ -124,7 +131,7 @@ def target(url: str, rules: Rules) -> Target:
     if port != HTTPS_PORT and port not in rules.ports and not rules.allow_private:
         raise _refused(f"its port is not {HTTPS_PORT}")
     path = parts.path or "/"
-    return Target(host, port, f"{path}?{parts.query}" if parts.query else path)
+    return Target(host, port, f"{path}?{parts.query}" if parts.query else path, tls)
 
 
 def judge(addresses: list[str], rules: Rules) -> list[str]:

@@ -170,6 +170,14 @@ def test_plain_urls_come_apart() -> None:
     assert target("https://localhost:5/", MOCK).port == 5
 
 
+def test_http_is_for_mock_mode() -> None:
+    found = target("http://localhost/x", MOCK)
+    assert (found.port, found.tls, found.authority) == (80, False, "localhost")
+    assert target("http://localhost:8000/x", MOCK).authority == "localhost:8000"
+    with pytest.raises(HostError):
+        target("http://developer.example/", Rules(ports=frozenset({80})))
+
+
 def post(rules: Rules, url: str, resolve: Any, receiver: Receiver) -> int:
     async def run() -> int:
         tls = ssl.create_default_context(cafile=receiver.ca_file)
