@@ -42,6 +42,14 @@ WALLET = inner.WalletInfo(
 
 SIGNED_ENTRY = outer.SignedEntry(entry=b"entry", signature=bytes(64))
 CHAIN_HEAD = outer.ChainHead(chain=bytes(32), sequence=2, hash=bytes(32), signature=bytes(64))
+OUTBOX_EVENT = outer.OutboxEvent(
+    event_id="0f8fad5b-d9cb-469f-a165-70867728950e",
+    environment="sandbox",
+    name="wallet.delegation.created",
+    endpoint="https://developer.example/webhooks",
+    data=b"{}",
+    subscription_id="7c9e6679-7425-40de-944b-e07fc1f90ae7",
+)
 CREDENTIAL = accounts.CredentialInfo(
     credential_id=bytes(32), type="passkey", name="phone", active=True, created_at=1, discoverable=False
 )
@@ -193,6 +201,10 @@ PLAIN: list[Any] = [
         client_random=bytes(32),
         auth=SESSION_AUTH,
     ),
+    outer.StorageRequestFrame(
+        id=2, body=outer.StoragePut(key="a", expected=0, epoch=1, value=b"value", event=OUTBOX_EVENT)
+    ),
+    OUTBOX_EVENT,
     WALLET,
     AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned", receipt_key=bytes(32)),
     ClientHello(version=1, environment="sandbox", client_key=bytes(1216), client_random=bytes(32)),
