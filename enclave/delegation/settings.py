@@ -113,7 +113,7 @@ class Settings:
     """The settings of one environment."""
 
     def __init__(self, environment: Environment, records: Records) -> None:
-        self._environment = environment.id
+        self._outbox = events.Outbox(environment.id)
         self._first = environment.delegation or NONE
         self._records = records
 
@@ -167,8 +167,11 @@ class Settings:
                 KEY,
                 after,
                 expected=0 if found is None else found.revision,
-                event=events.subscription(
-                    self._environment, after.subscription, before.settings.endpoint, after
+                event=self._outbox.subscription(
+                    after.subscription,
+                    before.settings.endpoint,
+                    secret=after.webhook_secret,
+                    enabled=after.settings.enabled,
                 ),
             )
         return DelegationConfigured(
@@ -187,8 +190,8 @@ class Settings:
             if found is None or not found.value.settings.endpoint:
                 raise disabled("There is no endpoint to send anything to; an administrator sets one.")
             await require()
-            ping = events.ping(
-                self._environment, found.value.subscription, enabled=found.value.settings.enabled
+            ping = self._outbox.ping(
+                found.value.subscription, enabled=found.value.settings.enabled
             )
             await self._records.write(KIND, KEY, found.value, expected=found.revision, event=ping)
 
