@@ -7,6 +7,7 @@ is signed and the permit to sign it are all taken from there, never from the ses
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from protocol import accounts as a
@@ -87,6 +88,9 @@ class Realm:
         if isinstance(granted.request, a.Login | a.KeyLogin | a.Recover):
             return cbor.encode(m.Answer(*await self._rooms.doorway.enter(session, granted.request)))
         try:
+            if granted.actor is not None:
+                # Again: storage and the log may have held the request up for as long as the host liked.
+                await self._rooms.gate.require_user(granted.actor)
             reply = await self._dispatch(session, granted)
         except Exception as error:
             if granted.receipt is None:
@@ -127,7 +131,8 @@ class Realm:
             case a.GetPolicy(layer=layer, subject=subject):
                 return await self._rooms.rulebook.show(layer, subject)
             case a.SetPolicy() as request:
-                return await self._rooms.rulebook.replace(request)
+                require = partial(self._rooms.gate.require_user, granted.need_actor())
+                return await self._rooms.rulebook.replace(request, require)
             case m.Close():
                 self._sessions.close(session)
                 return Done()
@@ -182,14 +187,13 @@ class Realm:
 
     async def _finish_dkg(self, session: Session, granted: Granted, request: m.FinishDkg) -> m.WalletReply:
         """The user who began must be the one who finishes; a session never becomes another user's, and this does not rely on it."""
-        actor, owners = granted.need_actor(), self._rooms.wallets
-        reply = await wallets.finish_dkg(
-            session,
-            self._rooms.vault,
-            request,
-            actor,
-            lambda owner: owners.claim(owner, request.wallet_id, now_ms=granted.now),
-        )
+        actor = granted.need_actor()
+
+        async def claim(owner: Actor) -> None:
+            await self._rooms.wallets.claim(owner, request.wallet_id, now_ms=granted.now)
+            await self._rooms.gate.require_user(actor)  # claiming took a write; what follows is the share's
+
+        reply = await wallets.finish_dkg(session, self._rooms.vault, request, actor, claim)
         self._counters["wallets_created"] += 1
         return reply
 

@@ -73,7 +73,7 @@ async def finish_dkg(
     :raises CosignerError: ``ceremony_unknown``, ``wallet_exists``, ``storage_unavailable``.
     :raises ThresholdError: the client's message or its transcript hash is not right.
     """
-    ceremony = session.take_ceremony(request.wallet_id, actor)
+    ceremony = session.take_ceremony(request.wallet_id, actor, BeginDkg)
     begun = ceremony.request
     round3, confirmation = await compute(ceremony.state.advance, {CLIENT_PARTY: request.message2})
     share = await compute(round3.confirm, {CLIENT_PARTY: request.confirmation})

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from enclave.records import RecordConflictError
+from enclave.records import RecordConflictError, nothing_more
 from protocol.accounts import UserId
 from protocol.actions import Hash, Milliseconds
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
@@ -21,6 +21,8 @@ from .directory import USERS
 from .user import UserRecord, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from enclave.actors import Actor
     from enclave.records import Records, Versioned
 
@@ -125,9 +127,18 @@ class Wallets:
             )
         return found.value
 
-    async def hand_over(self, actor: Actor, wallet_id: str, recipient: str, *, now_ms: int) -> WalletRecord:
+    async def hand_over(
+        self,
+        actor: Actor,
+        wallet_id: str,
+        recipient: str,
+        *,
+        now_ms: int,
+        require: Callable[[], Awaitable[object]] = nothing_more,
+    ) -> WalletRecord:
         """Give a custodial wallet to its end user.
 
+        :param require: raises if whoever asks may do it no longer; asked right before the write.
         :raises CosignerError: as :func:`hand_over`; ``user_unknown``, ``user_conflict``.
         """
         async with self._records.lock(WALLETS, wallet_id):
@@ -137,6 +148,7 @@ class Wallets:
             changed = hand_over(
                 found.value, actor=actor.user_id, recipient=await self._user(recipient), now_ms=now_ms
             )
+            await require()
             await self._write(changed, expected=found.revision)
             return changed
 
