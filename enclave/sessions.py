@@ -160,7 +160,7 @@ class Sessions:
         :raises CosignerError: ``session_taken``: it is another user's already.
         """
         before = session.actor
-        if before is not None and before.user_id != actor.user_id:
+        if before is not None and before.principal != actor.principal:
             raise CosignerError(
                 "session_taken",
                 "This session is another user's; log in to a session of your own.",
@@ -192,13 +192,13 @@ class Sessions:
         if self._sessions.pop(session.channel.session_id, None) is not None:
             self._leave(session)
 
-    def end(self, environment: str, user_id: str, session_keys: frozenset[bytes]) -> None:
-        """Close a user's sessions that rest on these session keys, at once; whoever has a request under way there gets no answer.
+    def end(self, environment: str, principal: str, session_keys: frozenset[bytes]) -> None:
+        """Close a user's or delegate's sessions that rest on these session keys, at once; whoever has a request under way there gets no answer.
 
         The session whose own request this is (:data:`ASKING`) is told, and ends once it is answered, unless it rests on another key by then.
         """
         asking = ASKING.get(None)
-        for session in list(self._groups.get((environment, user_id), OrderedDict()).values()):
+        for session in list(self._groups.get((environment, principal), OrderedDict()).values()):
             if session is asking:
                 session.doomed |= session_keys
             elif session.actor is not None and session.actor.session_key in session_keys:
@@ -235,5 +235,5 @@ class Sessions:
 
 
 def _group(session: Session) -> tuple[str, str]:
-    """A user's sessions, or those of nobody, whatever their environment."""
-    return ("", "") if session.actor is None else (session.environment, session.actor.user_id)
+    """A user's sessions, a delegate's, or those of nobody, whatever their environment."""
+    return ("", "") if session.actor is None else (session.environment, session.actor.principal)

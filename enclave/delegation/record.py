@@ -34,6 +34,7 @@ class Delegation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar wallet: the delegate's share set.
     :ivar confirmation: the enclave's, of the ceremony that made that set.
     :ivar own: the user's share set, as the same ceremonies leave it; both are committed together.
+    :ivar own_confirmation: the enclave's, of the ceremony that made that one: shares of the same epoch from elsewhere do not commit this.
     :ivar tightened: further rules, which hold beside those of the terms; empty: none.
     :ivar expires_at: that of the terms, or earlier.
     :ivar created_at: when it was committed; while it waits, when it was begun.
@@ -48,6 +49,7 @@ class Delegation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wallet: WalletInfo
     confirmation: Hash
     own: WalletInfo
+    own_confirmation: Hash
     tightened: Annotated[bytes, Meta(max_length=MAX_RULES)]
     expires_at: Milliseconds
     created_at: Milliseconds
@@ -99,17 +101,26 @@ def check_rules(rules: bytes) -> None:
 
 
 def begun(
-    user_id: str, terms: DelegationTerms, *, wallet: WalletInfo, confirmation: bytes, own: WalletInfo, now: int
+    user_id: str,
+    terms: DelegationTerms,
+    *,
+    delegate: tuple[WalletInfo, bytes],
+    own: tuple[WalletInfo, bytes],
+    now: int,
 ) -> Delegation:
-    """A delegation whose shares exist and wait."""
+    """A delegation whose shares exist and wait.
+
+    :param delegate: its share set, and the enclave's confirmation of that. :param own: the user's, likewise.
+    """
     return Delegation(
         version=1,
         user_id=user_id,
         state="waiting",
         terms=terms,
-        wallet=wallet,
-        confirmation=confirmation,
-        own=own,
+        wallet=delegate[0],
+        confirmation=delegate[1],
+        own=own[0],
+        own_confirmation=own[1],
         tightened=NO_RULES,
         expires_at=terms.expires_at,
         created_at=now,
