@@ -13,14 +13,24 @@ from .accounts.second_factors import SecondFactors
 from .accounts.service import Accounts
 from .authn.logins import Logins
 from .authorization.approvals import Approvals
+from .authorization.delegates import Delegates
 from .authorization.entering import Doorway
 from .authorization.gate import Gate
 from .authorization.journal import Journal
+from .authorization.owners import Owners
 from .authorization.replies import Replies
 from .authorization.rulebook import Rulebook
 from .authorization.usage import Ledgers
+from .backups import Backups
+from .delegation.book import Book
+from .delegation.events import Outbox
+from .delegation.login import DelegateEntry
+from .delegation.service import Delegations
+from .delegation.settings import Settings
+from .lifecycle import Lifecycle
 from .realm import Realm, Rooms
 from .records import Records
+from .statuses import Statuses
 from .vault import Vault
 
 if TYPE_CHECKING:
@@ -69,6 +79,17 @@ class Realms:
             storage=self.storage,
         )
         directory, wallets = Directory(records), Wallets(records)
+        backups = Backups(
+            environment,
+            records=records,
+            storage=self.storage,
+            sealing_key=sealing_key,
+            clock=self.clock,
+        )
+        statuses = Statuses(environment.lifecycle, vault=vault, wallets=wallets, backups=backups)
+        owners = Owners(vault, wallets)
+        settings, book = Settings(environment, records), Book(records)
+        delegates = Delegates(settings, book, self.clock)
         rulebook, journal = Rulebook(environment, records), Journal(self.log, self.counters)
         issuers = Logins(environment.issuers, self.dial)
         end_sessions = partial(self.sessions.end, environment.id)
@@ -89,9 +110,10 @@ class Realms:
         )
         gate = Gate(
             environment,
-            vault=vault,
             directory=directory,
-            wallets=wallets,
+            owners=owners,
+            delegates=delegates,
+            backups=backups,
             rulebook=rulebook,
             ledgers=Ledgers(records),
             approvals=Approvals(environment, directory, records, self.clock),
@@ -107,12 +129,49 @@ class Realms:
             clock=self.clock,
             counters=self.counters,
         )
+        delegations = Delegations(
+            environment.id,
+            settings=settings,
+            book=book,
+            delegates=delegates,
+            outbox=Outbox(environment.id),
+            vault=vault,
+            backups=backups,
+            statuses=statuses,
+            clock=self.clock,
+            counters=self.counters,
+            end_sessions=end_sessions,
+            still_a_user=gate.require_user,
+        )
+        lifecycle = Lifecycle(
+            environment.id,
+            vault=vault,
+            wallets=wallets,
+            backups=backups,
+            statuses=statuses,
+            delegations=delegations,
+            still_a_user=gate.require_user,
+            counters=self.counters,
+        )
+        delegate_entry = DelegateEntry(
+            settings,
+            book,
+            delegates,
+            owners,
+            sessions=self.sessions,
+            journal=journal,
+            clock=self.clock,
+            counters=self.counters,
+        )
         rooms = Rooms(
             vault=vault,
             gate=gate,
             doorway=doorway,
             accounts=accounts,
-            wallets=wallets,
+            lifecycle=lifecycle,
+            delegations=delegations,
+            delegate_entry=delegate_entry,
+            statuses=statuses,
             rulebook=rulebook,
             replies=Replies(),
             journal=journal,

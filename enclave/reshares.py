@@ -125,9 +125,7 @@ def receive(
 
 def next_facts(wallet: WalletInfo, share: KeyShare) -> WalletInfo:
     """A wallet as a new share has it."""
-    return replace(
-        wallet, epoch=share.epoch, threshold=share.min_signers, parties=share.max_signers
-    )
+    return replace(wallet, epoch=share.epoch, threshold=share.min_signers, parties=share.max_signers)
 
 
 # --- the requests ----------------------------------------------------------------------------------------------------------

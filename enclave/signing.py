@@ -75,7 +75,9 @@ def _answer(share: KeyShare, task: SigningTask, request: Sign) -> Signed:
             f"The payload needs {len(task.digests)} signatures, but {len(request.commitments)} nonce commitments came with it.",
             culprit=Culprit.CLIENT,
         )
-    commitments, shares = frost_respond(share, task.digests, {request.party: request.commitments}, task.tweaks)
+    commitments, shares = frost_respond(
+        share, task.digests, {request.party: request.commitments}, task.tweaks
+    )
     return Signed(commitments=commitments, shares=shares, digests=task.digests, summary=task.summary)
 
 

@@ -18,6 +18,7 @@ from protocol.actions import Hash, Milliseconds
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 
 from .directory import USERS
+from .holdings import Holdings, is_kept_always
 from .user import UserRecord, refusal
 
 if TYPE_CHECKING:
@@ -84,11 +85,21 @@ class Wallets:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self.holdings = Holdings(records)
 
-    async def claim(self, actor: Actor, wallet_id: str, *, now_ms: int) -> WalletRecord:
+    async def claim(
+        self,
+        actor: Actor,
+        wallet_id: str,
+        *,
+        now_ms: int,
+        is_kept: Callable[[str], Awaitable[bool]] = is_kept_always,
+    ) -> WalletRecord:
         """A new wallet is this user's; custodial, if that is a service account. To be called before its share is stored; the same user may claim it again after a crash.
 
-        :raises CosignerError: ``wallet_exists``: it is somebody else's; ``user_unknown``, and as :meth:`Records.write`.
+        :param is_kept: as for :meth:`.holdings.Holdings.add`.
+        :raises CosignerError: ``wallet_exists``: it is somebody else's; ``user_unknown``, ``too_many_wallets``, and as
+            :meth:`Records.write`.
         """
         async with self._records.lock(WALLETS, wallet_id):
             owner = await self._user(actor.user_id)
@@ -97,6 +108,7 @@ class Wallets:
                 if found.value.owner != actor.user_id:
                     raise refusal("wallet_exists", "A wallet with this id exists already.")
                 return found.value
+            await self.holdings.add(actor.user_id, wallet_id, is_kept)
             record = WalletRecord(
                 version=1,
                 wallet_id=wallet_id,
@@ -108,6 +120,11 @@ class Wallets:
             )
             await self._write(record, expected=0)
             return record
+
+    async def find(self, wallet_id: str) -> WalletRecord | None:
+        """The wallet's record, whoever asks."""
+        found = await self._read(wallet_id)
+        return None if found is None else found.value
 
     async def require_owner(self, actor: Actor, wallet_id: str) -> WalletRecord:
         """The wallet's record, if it is this user's. Who asks for another's is not told whether it exists.
@@ -148,8 +165,10 @@ class Wallets:
             changed = hand_over(
                 found.value, actor=actor.user_id, recipient=await self._user(recipient), now_ms=now_ms
             )
+            await self.holdings.add(recipient, wallet_id)
             await require()
             await self._write(changed, expected=found.revision)
+            await self.holdings.remove(actor.user_id, wallet_id)
             return changed
 
     async def _read(self, wallet_id: str) -> Versioned[WalletRecord] | None:

@@ -40,6 +40,7 @@ from .evidence import Verified, require_factors, verify_first
 from .freshness import fresh_action
 from .granted import DeniedError, Granted
 from .journal import Judged
+from .owners import require_usable
 from .permits import PermitError, grant
 from .requirements import requirement_of
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from enclave.sessions import Session
     from enclave.signing import Signing
     from enclave.vault import OpenedWallet
+    from policy import Charge
     from protocol.actions import Action, Authorization, RecoveryCode, SignedApproval, TotpCode
 
     from .approvals import Approvals
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
     from .permits import Permit
     from .requirements import Requirement
     from .rulebook import Rulebook, SignerRules
-    from .usage import Ledgers
+    from .usage import Ledger, Ledgers
 
 _ATTEMPTS: Final = 4
 _USES: Final[dict[type[Message], int]] = {
@@ -215,10 +217,11 @@ class Gate:
     async def _admit_reading(self, actor: Actor, request: Message, now: int) -> Granted:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
         match request:
-            case m.GetWallet() | d.ListDelegations():
-                return Granted(actor, request, now, opened=await self._owners.known(actor, request))
-            case life.FinishReshare() | d.FinishDelegation():  # whose wallet it was when it began, it may be no longer
-                return Granted(actor, request, now, opened=await self._owners.wallet_of(actor, request))
+            case m.GetWallet(wallet_id=wallet_id) | d.ListDelegations(wallet_id=wallet_id):
+                return Granted(actor, request, now, opened=await self._owners.known(actor, wallet_id))
+            case life.FinishReshare(wallet_id=wallet_id) | d.FinishDelegation(wallet_id=wallet_id):
+                # whose it was when it began, it may be no longer
+                return Granted(actor, request, now, opened=await self._owners.own(actor, wallet_id))
             case a.GetPolicy(layer=layer, subject=subject):
                 await self._owners.require_sight(actor, layer, subject)
         return Granted(actor, request, now)
@@ -250,9 +253,7 @@ class Gate:
         uses, wallet_id = _USES.get(type(request), 0), getattr(request, "wallet_id", "")
         if not uses:
             return None
-        return grant(
-            environment=self._environment.id, operation=request.kind, wallet_id=wallet_id, uses=uses
-        )
+        return grant(environment=self._environment.id, operation=request.kind, wallet_id=wallet_id, uses=uses)
 
     async def _verify(self, case: _Case, record: UserRecord) -> None:
         """Evidence and approvals verify, and suffice, but for the code of a second factor."""
@@ -281,13 +282,14 @@ class Gate:
         )
 
     async def _require_owner(self, case: _Case) -> None:
-        """The wallet, or the layer, is the user's.
+        """The wallet, or the layer, is the user's; and the wallet is one that the request can use.
 
-        :raises CosignerError: ``not_owner``, ``wallet_unknown``.
+        :raises CosignerError: ``not_owner``, ``wallet_unknown``, ``wallet_retired``, ``epoch_stale``, ``epoch_superseded``.
         """
         case.opened = await self._owners.wallet_of(case.actor, case.request)
         if case.opened is not None:
             case.judged.epoch = case.opened.wallet.epoch
+            require_usable(case.opened, case.request)
         match case.request:
             case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
                 await self._owners.require_sight(case.actor, layer, subject)
@@ -359,7 +361,7 @@ class Gate:
         if case.actor.delegation is not None:
             signers = list(signer_rules(await self._delegates.require(case.actor)))
         case.judged.policies = []
-        charges = []
+        charges: list[tuple[Ledger, tuple[Charge, ...]]] = []
         async with AsyncExitStack() as held:
             for signer in signers:
                 rules = await self._rulebook.in_force(user_id, wallet_id, signer)

@@ -40,7 +40,7 @@ _UsesWallet = (
 _SeesWallet = (
     m.GetWallet | life.DeleteWallet | d.ListDelegations | d.RevokeDelegation
 )  # also of what is deleted
-_NamesEpoch = m.Sign | m.SignEcdsa | life.BeginReshare | life.ExportShare | d.BeginDelegation
+_NamesEpoch = m.Sign | m.SignEcdsa | life.ExportShare
 
 
 class Owners:
@@ -51,27 +51,21 @@ class Owners:
         self._wallets = wallets
 
     async def wallet_of(self, actor: Actor, request: Message) -> OpenedWallet | None:
-        """The wallet that a request uses, which is the user's, live, and of the epoch that the request names; ``None``: it uses none.
+        """The wallet that a request is about, which is the user's; ``None``: it is about none. See :func:`require_usable`.
 
-        :raises CosignerError: ``not_owner``, ``wallet_unknown``, ``wallet_retired``, ``epoch_stale``, ``epoch_superseded``, and those of
-            vault and storage.
+        :raises CosignerError: ``not_owner``, ``wallet_unknown``, and those of vault and storage.
         """
-        if not isinstance(request, _UsesWallet | _SeesWallet):
-            return None
-        opened = await self.own(actor, request.wallet_id)
-        if isinstance(request, _UsesWallet):
-            opened.require_live()
-        if isinstance(request, _NamesEpoch):
-            opened.require_epoch(request.epoch)
-        return opened
+        if isinstance(request, _UsesWallet | _SeesWallet):
+            return await self.own(actor, request.wallet_id)
+        return None
 
-    async def known(self, actor: Actor, request: Message) -> OpenedWallet | None:
-        """:meth:`wallet_of` for who only looks: a wallet that is somebody else's is unknown to them, like one that never was.
+    async def known(self, actor: Actor, wallet_id: str) -> OpenedWallet:
+        """:meth:`own` for who only looks: a wallet that is somebody else's is unknown to them, like one that never was.
 
-        :raises CosignerError: ``wallet_unknown``, and as :meth:`wallet_of`.
+        :raises CosignerError: ``wallet_unknown``, and as :meth:`own`.
         """
         try:
-            return await self.wallet_of(actor, request)
+            return await self.own(actor, wallet_id)
         except CosignerError as error:
             if error.code == "not_owner":
                 raise CosignerError(
@@ -111,3 +105,14 @@ class Owners:
                 await self.own(actor, wallet_id)
                 return
         raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
+
+
+def require_usable(opened: OpenedWallet, request: Message) -> None:
+    """That a wallet is live, and at the epoch that a request names, if it uses the wallet's share.
+
+    :raises CosignerError: ``wallet_retired``, ``epoch_stale``, ``epoch_superseded``.
+    """
+    if isinstance(request, _UsesWallet):
+        opened.require_live()
+    if isinstance(request, _NamesEpoch):
+        opened.require_epoch(request.epoch)

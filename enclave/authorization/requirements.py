@@ -85,7 +85,9 @@ REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     d.FinishDelegation: _READ,  # completes what was authorized when it began, in the same session
     d.CommitDelegation: Requirement(action=True),  # the new shares vouch
     d.ListDelegations: Requirement(delegate=True),
-    d.RevokeDelegation: Requirement(action=True, delegate=True),  # no rule may keep a user from shutting an app out
+    d.RevokeDelegation: Requirement(
+        action=True, delegate=True
+    ),  # no rule may keep a user from shutting an app out
     d.RevokeDelegationAsAdministrator: _ADMINISTRATORS,
     d.TightenDelegation: Requirement(action=True, credential=True, delegate=True),
     d.DenyDelegation: Requirement(action=True),

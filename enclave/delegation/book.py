@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from protocol.envelope.messages import OutboxEvent
 
 DELEGATIONS: Final = "delegations"
+SIGNATURES: Final = "delegation-signatures"
 DENIALS: Final = "delegation-denials"
 MAX_LISTED: Final = 4 * MAX_DELEGATIONS
 _ATTEMPTS: Final = 4
@@ -44,6 +45,13 @@ class Denial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Annotated[int, Meta(ge=1, le=1)]
     denied: bool
     at: Milliseconds
+
+
+class Signatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many requests of a delegate to sign were allowed."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    count: Annotated[int, Meta(ge=1, lt=1 << 53)]
 
 
 class Book:
@@ -128,6 +136,26 @@ class Book:
                 else:
                     return after
         raise AssertionError
+
+    async def count_signature(self, one: Delegation, event: OutboxEvent | None) -> None:
+        """Count a signature, so that it can be told of in a durable write. Where nobody is told, nothing is written."""
+        if event is None:
+            return
+        key = f"{one.wallet_id}/{one.share_set_id}"
+        async with self._records.lock(SIGNATURES, key):
+            for attempt in range(_ATTEMPTS):
+                found = await self._records.read(SIGNATURES, key, Signatures)
+                count = 1 if found is None else found.value.count + 1
+                revision = 0 if found is None else found.revision
+                try:
+                    await self._records.write(
+                        SIGNATURES, key, Signatures(version=1, count=count), expected=revision, event=event
+                    )
+                except RecordConflictError:
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                else:
+                    return
 
     async def denied(self, user_id: str) -> bool:
         """Whether the user has said no."""

@@ -75,9 +75,10 @@ def require_possible(
 ) -> None:
     """What can be said before anything is dealt.
 
-    :raises CosignerError: ``chain_unsupported``, ``terms_refused``, ``policy_invalid``, ``reshare_pending``, ``party_set_unsupported``,
+    :raises CosignerError: ``epoch_stale``, ``epoch_superseded``, ``chain_unsupported``, ``terms_refused``, ``policy_invalid``, ``reshare_pending``, ``party_set_unsupported``,
         ``party_refused``, ``delegation_exists``.
     """
+    opened.require_epoch(request.epoch)
     wallet, terms = opened.wallet, request.terms
     if wallet.chain not in CHAINS:
         raise CosignerError(
@@ -121,7 +122,11 @@ async def begin(
     share = opened.release(permit)
     own, delegate = _shapes(request)
     own_state, own1, own2 = await compute(
-        reshares.deal, share, own, _context(session, opened, OWN, opened.wallet.share_set_id), request.message1
+        reshares.deal,
+        share,
+        own,
+        _context(session, opened, OWN, opened.wallet.share_set_id),
+        request.message1,
     )
     delegate_state, delegate1, (delegate2,) = await compute(
         reshares.deal,

@@ -10,13 +10,16 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from enclave.authn import keys
 from protocol.envelope.errors import CosignerError, Culprit
+from protocol.hybrid import EncryptionKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from protocol.delegation import DelegationSettings
+    from protocol.delegation import DelegationSettings, DeveloperKey
 
 MAX_SPENT: Final = 512
 _RANK: Final = {"pending": 0, "active": 1, "revoked": 2}
@@ -37,10 +40,7 @@ def check(settings: DelegationSettings) -> None:
     if not len(kids) == len(different) == len(settings.keys):
         raise refused("Two of the developer's keys have one name, or are one key.")
     for key in settings.keys:
-        try:
-            keys.load("rsa", key.public_key)
-        except CosignerError as error:
-            raise refused(f"The developer's key {key.kid}: {error.message}") from None
+        encryption_key(key)
     if sum(key.state == "active" for key in settings.keys) > 1:
         raise refused("Only one of the developer's keys is active at a time.")
     if settings.endpoint:
@@ -51,6 +51,20 @@ def check(settings: DelegationSettings) -> None:
         raise refused(
             "To be enabled, delegated access needs the developer's endpoint and one active key: without them no share reaches the app."
         )
+
+
+def encryption_key(key: DeveloperKey) -> EncryptionKey:
+    """A key, to encrypt with.
+
+    :raises CosignerError: ``delegation_settings_refused``: it is not one that is encrypted to.
+    """
+    try:
+        found = keys.load("rsa", key.public_key)
+        if not isinstance(found, RSAPublicKey):
+            raise TypeError
+        return EncryptionKey(found, key.kid)
+    except CosignerError as error:
+        raise refused(f"The developer's key {key.kid}: {error.message}") from None
 
 
 def check_change(before: DelegationSettings, after: DelegationSettings, spent: Iterable[bytes]) -> None:
@@ -86,7 +100,9 @@ def spent_after(
     }
     found = tuple(sorted({*spent, *gone}))
     if len(found) > MAX_SPENT:
-        raise refused("Too many of the developer's keys were revoked; delegated access needs another environment.")
+        raise refused(
+            "Too many of the developer's keys were revoked; delegated access needs another environment."
+        )
     return found
 
 
@@ -101,7 +117,9 @@ def _check_endpoint(endpoint: str) -> None:
     except ValueError:
         host, url = None, urlsplit("")
     if not host or url.username is not None or url.password is not None or "#" in endpoint:
-        raise refused("The developer's endpoint is a URL with a host, without a user's name and without a fragment.")
+        raise refused(
+            "The developer's endpoint is a URL with a host, without a user's name and without a fragment."
+        )
 
 
 def refused(message: str) -> CosignerError:

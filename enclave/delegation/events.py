@@ -93,9 +93,7 @@ class Outbox:
         }
         return self._event(CREATED, to, _with_receipt(data, receipt), of=one)
 
-    def revoked(
-        self, to: Subscription, one: Delegation, receipt: SignedEntry | None
-    ) -> OutboxEvent | None:
+    def revoked(self, to: Subscription, one: Delegation, receipt: SignedEntry | None) -> OutboxEvent | None:
         """Tells the developer to forget it all."""
         data = _named(one) | {"revokedBy": one.revoked_by}
         return self._event(REVOKED, to, _with_receipt(data, receipt), of=one)

@@ -113,9 +113,7 @@ class DelegateEntry:
         await self._delegates.require(actor)  # it may have been revoked while the log took its time
         self._sessions.assign(session, actor, min(LIFETIME, max((one.expires_at - now) // 1000, 0)))
         self._counters["delegate_logins"] += 1
-        return DelegateLoggedIn(
-            user_id=one.user_id, wallet=opened.wallet, expires_at=one.expires_at
-        ), receipt
+        return DelegateLoggedIn(user_id=one.user_id, wallet=opened.wallet, expires_at=one.expires_at), receipt
 
 
 def _unvouched() -> CosignerError:

@@ -212,9 +212,7 @@ def refused(message: str) -> CosignerError:
 
 def unknown() -> CosignerError:
     """No such delegation."""
-    return CosignerError(
-        "delegation_unknown", "The wallet has no such delegation.", culprit=Culprit.CLIENT
-    )
+    return CosignerError("delegation_unknown", "The wallet has no such delegation.", culprit=Culprit.CLIENT)
 
 
 def _not_tighter(message: str) -> CosignerError:

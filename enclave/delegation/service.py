@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Final
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from enclave import reshares
 from protocol import delegation as d
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.messages import Done
-from protocol.hybrid import EncryptionKey
 from protocol.lifecycle import CommitReshare
 from protocol.messages import WalletReply
 from protocol.wallets import CLIENT_PARTY, WalletStatus
 
-from . import ceremony, record
+from . import ceremony, developer_keys, record
 from .record import RevokedBy, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from enclave.actors import Actor
+    from enclave.actors import Actor, Delegated
     from enclave.authn.clock import Clock
     from enclave.authorization.delegates import Delegates
     from enclave.authorization.granted import Granted
@@ -44,6 +41,8 @@ if TYPE_CHECKING:
     from .events import Outbox, Subscription
     from .record import Delegation
     from .settings import Settings
+
+T = TypeVar("T")
 
 _KEY_LENGTH: Final = 32
 _REPLY_BYTES: Final = 768 << 10  # of listed rules: the reply must fit a record
@@ -86,7 +85,7 @@ class Delegations:
         self._end_sessions = end_sessions
         self._still_a_user = still_a_user
 
-    async def answer(self, session: Session, granted: Granted) -> DelegationReply | WalletReply | Done:  # noqa: C901, PLR0911  (a line for each request)
+    async def answer(self, session: Session, granted: Granted) -> DelegationReply | WalletReply | Done:  # noqa: C901  (a line for each request)
         """Carry one out.
 
         :raises Exception: whatever kept it from being carried out.
@@ -127,7 +126,7 @@ class Delegations:
             case _ as unforeseen:
                 raise NotImplementedError(type(unforeseen).__name__)
 
-    async def show(self, opened: OpenedWallet) -> WalletReply:
+    def show(self, opened: OpenedWallet) -> WalletReply:
         """What a delegate sees of its wallet: its own share set, and nothing of the user's backups."""
         return WalletReply(
             opened.wallet,
@@ -144,6 +143,23 @@ class Delegations:
                 legacy_wallet_id="",
             ),
         )
+
+    async def telling(self, granted: Granted, making: Awaitable[T]) -> T:
+        """Make a signature; if a delegate asked, tell the developer in the meantime. Either both or no answer.
+
+        What fails after all may have been told: rather one signature too many than one that nobody heard of.
+        """
+        actor = granted.need_actor()
+        if actor.delegation is None:
+            return await making
+        made, _ = await asyncio.gather(making, self._tell(actor.delegation, granted))
+        return made
+
+    async def _tell(self, delegation: Delegated, granted: Granted) -> None:
+        to = (await self._settings.in_force()).require_enabled()
+        one = await self._book.require(delegation.wallet_id, delegation.share_set_id)
+        digests, now = granted.need_signing().task.digests, self._clock.now_ms()
+        await self._book.count_signature(one, self._outbox.signature(to, one, digests, now))
 
     async def end_all(
         self, wallet_id: str, permit: Permit, by: RevokedBy, receipt: SignedEntry | None
@@ -302,9 +318,7 @@ class Delegations:
         one = await self._book.require(request.wallet_id, request.share_set_id)
         await self._end(permit, one, by, receipt)
 
-    async def _end(
-        self, permit: Permit, one: Delegation, by: RevokedBy, receipt: SignedEntry | None
-    ) -> None:
+    async def _end(self, permit: Permit, one: Delegation, by: RevokedBy, receipt: SignedEntry | None) -> None:
         """In this order: this enclave refuses the delegate, whatever the host stores; the delegation is over, and the developer is told, in
         one write; the enclave's share is destroyed. Asked for again it does what is left to do.
         """
@@ -347,6 +361,4 @@ class Delegations:
 
 def _encrypted(api_key: str, key: d.DeveloperKey) -> Envelope:
     """To the developer, who alone gets it."""
-    public_key = load_der_public_key(key.public_key)
-    assert isinstance(public_key, RSAPublicKey)  # nothing else gets into the settings
-    return EncryptionKey(public_key, key.kid).encrypt(api_key.encode())
+    return developer_keys.encryption_key(key).encrypt(api_key.encode())

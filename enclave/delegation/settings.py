@@ -190,9 +190,7 @@ class Settings:
             if found is None or not found.value.settings.endpoint:
                 raise disabled("There is no endpoint to send anything to; an administrator sets one.")
             await require()
-            ping = self._outbox.ping(
-                found.value.subscription, enabled=found.value.settings.enabled
-            )
+            ping = self._outbox.ping(found.value.subscription, enabled=found.value.settings.enabled)
             await self._records.write(KIND, KEY, found.value, expected=found.revision, event=ping)
 
     @staticmethod

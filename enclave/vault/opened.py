@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from protocol.chains import ECDSA_SUITE
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from threshold import KeyShare
 
     from .forms import EpochFacts, ShareSetHeader
+
+T = TypeVar("T")
 
 
 class OpenedWallet:
@@ -33,9 +35,7 @@ class OpenedWallet:
         self._share = share
         self._pending_share = pending
         self.pending: EpochFacts | None = header.pending
-        current = header.active or header.pending
-        assert current is not None  # the header's form
-        self.current: EpochFacts = current
+        self.current: EpochFacts = _present(header.active or header.pending)
 
     @property
     def wallet(self) -> WalletInfo:
@@ -151,8 +151,7 @@ class OpenedWallet:
         """
         permit.spend(environment=self.header.environment, wallet_id=self.header.wallet_id)
         self.require_live()
-        assert self._share is not None  # what is live has one
-        return self._share
+        return _present(self._share)
 
     def shares(self) -> tuple[KeyShare | None, KeyShare | None]:
         """The active and the pending share, for the vault, which seals them anew. Nobody else calls this."""
@@ -161,11 +160,9 @@ class OpenedWallet:
     def _public(self, epoch: int) -> KeyShare:
         """A share of an epoch, of which the caller uses what is public."""
         if self.facts_of(epoch) is self.pending:
-            assert self._pending_share is not None  # unsealing has compared
-            return self._pending_share
+            return _present(self._pending_share)
         self.require_live()
-        assert self._share is not None
-        return self._share
+        return _present(self._share)
 
 
 def stale() -> CosignerError:
@@ -176,3 +173,11 @@ def stale() -> CosignerError:
         culprit=Culprit.STORAGE,
         reaction=Reaction.RETRY,
     )
+
+
+def _present(value: T | None) -> T:
+    """What the header's form, and unsealing, have seen to."""
+    if value is None:
+        msg = "this record holds no such share"
+        raise RuntimeError(msg)
+    return value

@@ -155,9 +155,7 @@ class Vault:
         _, pending = opened.shares()
         if pending is None:
             raise nothing_pending()
-        return await self._change(
-            replace(opened.header, active=opened.pending, pending=None), pending, None
-        )
+        return await self._change(replace(opened.header, active=opened.pending, pending=None), pending, None)
 
     async def abort(self, permit: Permit, opened: OpenedWallet, *, now_ms: int) -> OpenedWallet:
         """Destroy the pending share, if there is one; a share set that has no other is retired with it.
@@ -230,9 +228,7 @@ class Vault:
 
     def _open(self, name: _Name, value: bytes) -> OpenedWallet:
         stored = _parse(value)
-        header = (
-            stored.header if isinstance(stored, StoredShareSet) else version1.header_of(stored.header)
-        )
+        header = stored.header if isinstance(stored, StoredShareSet) else version1.header_of(stored.header)
         expected = (self._environment, self._key_arn, ENCLAVE_PARTY, *name)
         named = (header.environment, header.key_arn, header.party, header.wallet_id, header.share_set_id)
         if named != expected:
@@ -270,9 +266,7 @@ def require_nothing_pending(opened: OpenedWallet) -> None:
 
 def nothing_pending() -> CosignerError:
     """No new shares wait, or others than asked for."""
-    return CosignerError(
-        "reshare_unknown", "No such new shares wait; begin again.", culprit=Culprit.CLIENT
-    )
+    return CosignerError("reshare_unknown", "No such new shares wait; begin again.", culprit=Culprit.CLIENT)
 
 
 def _parse(value: bytes) -> StoredShareSet | version1.StoredShare:
