@@ -83,7 +83,16 @@ def test_every_other_operation_is_forbidden_and_touches_nothing(request_):
 
 
 @pytest.mark.parametrize(
-    "kind", [life.ExportShare, life.BeginReshare, life.CommitReshare, a.SetPolicy, d.BeginDelegation, life.DeleteWallet, a.HandOver],
+    "kind",
+    [
+        life.ExportShare,
+        life.BeginReshare,
+        life.CommitReshare,
+        a.SetPolicy,
+        d.BeginDelegation,
+        life.DeleteWallet,
+        a.HandOver,
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_the_users_own_passkey_and_administrators_do_not_help_a_delegate(kind):
@@ -122,7 +131,8 @@ def test_rules_that_ask_for_a_factor_are_not_for_delegates():
         }
         host = await started(
             policy=layer(
-                rule, {"name": "rest", "ruleType": "allow", "operations": ["create", "delegate", "credential"]}
+                rule,
+                {"name": "rest", "ruleType": "allow", "operations": ["create", "delegate", "credential"]},
             )
         )
         _, delegate = await delegated(host)
@@ -150,9 +160,7 @@ def test_key_a_on_wallet_b():
         await refuses("wallet_unknown", one.door.call(d.ListDelegations(wallet_id)))
         foreign = d.RevokeDelegation(wallet_id, other.wallet.share_set_id)
         await refuses("delegation_unknown", one.door.call(foreign))
-        await refuses(
-            "not_owner", one.door.call(d.RevokeDelegation(wallet_id, one.wallet.share_set_id))
-        )
+        await refuses("not_owner", one.door.call(d.RevokeDelegation(wallet_id, one.wallet.share_set_id)))
         await other.log_in()
         await other.sign()
 
@@ -172,9 +180,7 @@ def test_a_key_of_one_environment_in_another():
         approvals = administrators(request, asker=admin.user_id, environment=OTHER_ENVIRONMENT)
         evidence = admin.authorize(request, by=None, approvals=approvals, environment=OTHER_ENVIRONMENT)
         await admin.door.call(request, authorization=evidence)
-        await refuses(
-            "delegation_refused", door.call(delegate.login(door, environment=OTHER_ENVIRONMENT))
-        )
+        await refuses("delegation_refused", door.call(delegate.login(door, environment=OTHER_ENVIRONMENT)))
 
     run(scenario)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import uuid
@@ -42,10 +41,14 @@ ALLOWS_DELEGATION = (
 ANY_PAYLOAD = layer(EVERYTHING[0], name="signer").encode()
 
 
-@functools.cache
+_made: dict[int, hybrid.DecryptionKey] = {}
+
+
 def developer_key(number: int = 1) -> hybrid.DecryptionKey:
     """A developer's private key, made once."""
-    return hybrid.DecryptionKey.generate(2048)
+    if number not in _made:
+        _made[number] = hybrid.DecryptionKey.generate(2048)
+    return _made[number]
 
 
 def public_der(number: int = 1) -> bytes:
@@ -194,9 +197,7 @@ class Approval:
             "delegate_proof": self.delegated.prove(
                 _committing(self.stored.delegate, self.stored.delegate_confirmation)
             ),
-            "encrypted_share": developer_key(self.key)
-            .public(f"key-{self.key}")
-            .encrypt(content.encode()),
+            "encrypted_share": developer_key(self.key).public(f"key-{self.key}").encrypt(content.encode()),
         }
         return d.CommitDelegation(**(members | changes))
 
@@ -309,12 +310,11 @@ class Delegate:
             message1=message1,
         )
         part = await self.door.call(request, m.EcdsaSigned)
-        return pending.finish(part.message2)
+        signature, recovery, _ = pending.finish(part.message2)
+        return signature + bytes([27 + recovery])
 
     async def revoke(self) -> None:
-        await self.door.call(
-            d.RevokeDelegation(self.wallet.wallet_id, self.wallet.share_set_id), Done
-        )
+        await self.door.call(d.RevokeDelegation(self.wallet.wallet_id, self.wallet.share_set_id), Done)
 
 
 def payment(wallet: WalletInfo, lamports: int = 1) -> m.SolanaPayload:

@@ -91,9 +91,7 @@ def test_approvals_of_other_settings_set_nothing():
         user = await User.log_in(host)
         approved = d.SetDelegationSettings(settings(), 0, new_secret=False)
         hosts_own = d.SetDelegationSettings(settings(key(2)), 0, new_secret=False)
-        evidence = user.authorize(
-            hosts_own, by=None, approvals=administrators(approved, asker=user.user_id)
-        )
+        evidence = user.authorize(hosts_own, by=None, approvals=administrators(approved, asker=user.user_id))
         with refused("evidence_invalid"):
             await user.door.call(hosts_own, authorization=evidence)
 
@@ -273,7 +271,7 @@ BAD: dict[str, d.DelegationSettings] = {
     "a key that is not RSA": settings(
         d.DeveloperKey("ec", der(ec.generate_private_key(ec.SECP521R1())).ljust(256, b"\0"), "active")
     ),
-    "a short key": settings(d.DeveloperKey("short", der(rsa.generate_private_key(65537, 2040)), "active")),
+    "a short key": settings(d.DeveloperKey("short", der(rsa.generate_private_key(65537, 2040)), "active")),  # noqa: S505  (that is the point)
     "an exponent of 3": settings(d.DeveloperKey("three", der(rsa.generate_private_key(3, 2048)), "active")),
     "something behind the key": settings(d.DeveloperKey("more", public_der() + b"\0", "active")),
 }
@@ -288,7 +286,8 @@ def test_settings_that_cannot_be_are_refused(name):
 @pytest.mark.parametrize("name", BAD)
 def test_a_manifest_with_such_settings_is_refused(name):
     changed = msgspec.structs.replace(
-        MANIFEST, environments=[environment(delegation=BAD[name], kms_key_arn=MANIFEST.environments[0].kms_key_arn)]
+        MANIFEST,
+        environments=[environment(delegation=BAD[name], kms_key_arn=MANIFEST.environments[0].kms_key_arn)],
     )
     with refused("manifest_invalid"):
         parse(changed.encode())
