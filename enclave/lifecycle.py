@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .authorization.granted import Granted
     from .backups import Backups
     from .counters import Counters
+    from .delegation.service import Delegations
     from .sessions import Session
     from .statuses import Statuses
     from .vault import Vault
@@ -53,6 +54,7 @@ class Lifecycle:
         wallets: Wallets,
         backups: Backups,
         statuses: Statuses,
+        delegations: Delegations,
         still_a_user: Callable[[Actor], Awaitable[object]],
         counters: Counters,
     ) -> None:
@@ -61,6 +63,7 @@ class Lifecycle:
         self._wallets = wallets
         self._backups = backups
         self._statuses = statuses
+        self._delegations = delegations
         self._still_a_user = still_a_user
         self._counters = counters
 
@@ -139,10 +142,12 @@ class Lifecycle:
         return await self._statuses.reply(granted.need_actor(), opened)
 
     async def _delete(self, granted: Granted) -> WalletReply:
-        """The shares first: what is left half done by a crash is done when it is asked for again."""
+        """The delegates first, then the shares: what is left half done by a crash is done when it is asked for again."""
         opened = granted.need_opened()
         live = not opened.retired
-        opened = await self._vault.retire(granted.need_permit(), opened, now_ms=granted.now)
+        permit = granted.need_permit()
+        await self._delegations.end_all(opened.wallet.wallet_id, permit, "user", granted.receipt)
+        opened = await self._vault.retire(permit, opened, now_ms=granted.now)
         await self._backups.forget(opened.wallet.wallet_id)
         self._counters["wallets_retired"] += live
         return await self._statuses.reply(granted.need_actor(), opened)
