@@ -28,8 +28,6 @@ from .files import Version, read, remove, rename, version, write, writing
 from .formats import EpochFile, EpochHeader, NextFile, NextHeader, ShareFile, ShareHeader, StoredWallet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from threshold import DkgRound3, KeyShare, SealingKey
 
 _EPOCH_CHECK: Final = b"cosigner/newest-epoch/v1"
@@ -186,32 +184,17 @@ class ShareFiles:
 
     # --- the share that comes next -------------------------------------------------------------------------------------------
 
-    def decide(
-        self,
-        environment: str,
-        share: KeyShare,
-        wallet: WalletInfo,
-        *,
-        confirmation: bytes,
-        proofs: Sequence[bytes],
-    ) -> None:
+    def decide(self, header: NextHeader, share: KeyShare) -> None:
         """Store durably the share that the enclave is going to be told to commit. From here on there is no way but forward.
 
-        :param confirmation: the enclave's.
-        :param proofs: of every party but the enclave, ascending.
         :raises StoreError: ``store_unwritable``.
         """
-        header = NextHeader(
-            version=1,
-            environment=environment,
-            party=CLIENT_PARTY,
-            wallet=wallet,
-            confirmation=confirmation,
-            proofs=list(proofs),
-        )
         sealed = self._key.seal_share(share, cbor.encode(header))
         with writing(self._directory):
-            write(self._path(wallet.wallet_id, "next"), cbor.encode(NextFile(header=header, sealed=sealed)))
+            write(
+                self._path(header.wallet.wallet_id, "next"),
+                cbor.encode(NextFile(header=header, sealed=sealed)),
+            )
 
     def decided(self, wallet_id: str, kind: str = "next") -> NextHeader | None:
         """What was decided and is not settled; its seal is good.
