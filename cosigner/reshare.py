@@ -22,7 +22,7 @@ from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, MAX_PARTIES, THRESHOLD
 from threshold import reshare_start
 
 from . import settling
-from .errors import StoreError
+from .errors import EnclaveRefused, StoreError
 from .store import NextHeader
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ async def renew(
         raise
     try:
         await settling.commit(actions, store, decided)
+    except EnclaveRefused as error:
+        if error.code != "backup_required":
+            await _settled_after(actions, store, decided, error)
+            return new.wallet
+        # Its rules want a backup first. Nothing was committed, and cannot be once the enclave has dropped its half.
+        await asyncio.to_thread(store.set_aside, wallet.wallet_id)
+        await settling.abort(actions, wallet.wallet_id, new.wallet.epoch)
+        raise
     except CosignerError as error:
         await _settled_after(actions, store, decided, error)
     return new.wallet
