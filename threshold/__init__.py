@@ -8,6 +8,7 @@ a second use raises ``state_consumed``, also when the first one failed.
 :mod:`.suites`      the suites by name
 :mod:`.dkg`         distributed key generation
 :mod:`.keys`        key shares and their sealing
+:mod:`.reshare`     new shares of the same key for another group; receiving an imported key
 :mod:`.signing`     FROST in one round trip; signature verification
 :mod:`.ecdsa`       two-party ECDSA in one round trip; derived public keys
 :mod:`.payload`     what is signed: Solana messages, Bitcoin PSBTs; addresses
@@ -35,6 +36,14 @@ from .ecdsa import (
 )
 from .errors import PayloadError, ThresholdError
 from .keys import KeyShare, SealingKey
+from .reshare import (
+    ReshareRound1,
+    ReshareRound2,
+    ReshareRound3,
+    import_receive,
+    reshare_join,
+    reshare_start,
+)
 from .signing import SigningNonces, frost_begin, frost_respond, verify_signature
 from .suites import Suite
 
@@ -49,6 +58,9 @@ __all__ = [
     "EcdsaPending",
     "KeyShare",
     "PayloadError",
+    "ReshareRound1",
+    "ReshareRound2",
+    "ReshareRound3",
     "SealingKey",
     "SigningNonces",
     "Suite",
@@ -61,5 +73,8 @@ __all__ = [
     "ecdsa_setup_respond",
     "frost_begin",
     "frost_respond",
+    "import_receive",
+    "reshare_join",
+    "reshare_start",
     "verify_signature",
 ]

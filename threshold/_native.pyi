@@ -29,6 +29,9 @@ __all__ = [
     "EcdsaPending",
     "KeyShare",
     "PayloadError",
+    "ReshareRound1",
+    "ReshareRound2",
+    "ReshareRound3",
     "SealingKey",
     "SigningNonces",
     "ThresholdError",
@@ -48,8 +51,11 @@ __all__ = [
     "evm_typed_data_inspect",
     "frost_begin",
     "frost_respond",
+    "import_receive",
     "psbt_finalize",
     "psbt_inspect",
+    "reshare_join",
+    "reshare_start",
     "solana_address",
     "solana_assemble",
     "solana_inspect",
@@ -123,6 +129,108 @@ class DkgRound3(_Opaque):
     def group_public_key(self) -> bytes:
         """The group key that the share will have; gone once the state is used."""
 
+def reshare_start(
+    shares: list[KeyShare],
+    dealers: list[int],
+    receivers: list[int],
+    min_signers: int,
+    max_signers: int,
+    context: bytes,
+) -> tuple[ReshareRound1, dict[int, bytes]]:
+    """Start a resharing at a node that deals with old shares.
+
+    :param shares: this node's, at least one, all of one group and epoch, each of one of the dealers.
+    :param dealers: identifiers in the old group of exactly t members, ascending, equal at all nodes.
+    :param receivers: identifiers in the new group that this node receives for, ascending; may be empty.
+    :param min_signers: new threshold, 2..=max_signers.
+    :param max_signers: new number of participants, 2..=64.
+    :param context: 32 bytes that name this run, equal at all nodes.
+    :returns: the state, and message 1 of each own dealer for every other node.
+    :raises ThresholdError: ``invalid_parameter``, ``shares_mismatch``.
+    """
+
+def reshare_join(
+    group: bytes, dealers: list[int], receivers: list[int], min_signers: int, max_signers: int, context: bytes
+) -> ReshareRound1:
+    """Start a resharing at a node without an old share.
+
+    :param group: :attr:`KeyShare.group` of a member of the old group; the caller has authenticated it.
+    :raises ThresholdError: ``invalid_parameter``, ``invalid_group``.
+    """
+
+@final
+class ReshareRound1(_Opaque):
+    """State after the first step: the own dealers' secret polynomials. Used once."""
+
+    def advance(self, messages1: dict[int, bytes]) -> tuple[ReshareRound2, dict[tuple[int, int], bytes]]:
+        """Take message 1 of every dealer elsewhere.
+
+        :returns: the next state, and message 2 by (own dealer, receiver elsewhere): 71 bytes, secret.
+        :raises ThresholdError: ``state_consumed``, ``missing_message``, ``unexpected_sender``, ``malformed_message``,
+            ``wrong_kind``, ``wrong_suite``, ``wrong_sender``, ``wrong_parameters``, ``wrong_context``,
+            ``wrong_commitment_count``, ``wrong_constant_term``.
+        """
+
+@final
+class ReshareRound2(_Opaque):
+    """State after the second step. Used once."""
+
+    def advance(self, messages2: dict[tuple[int, int], bytes]) -> tuple[ReshareRound3, dict[int, bytes]]:
+        """Take message 2 of every dealer elsewhere to every own receiver.
+
+        :returns: the next state, and the confirmation of each own receiver for every other node (32 bytes).
+        :raises ThresholdError: ``state_consumed``, ``missing_message``, ``unexpected_sender``, ``malformed_message``,
+            ``wrong_kind``, ``wrong_suite``, ``wrong_sender``, ``wrong_receiver``, ``transcript_mismatch``,
+            ``invalid_sub_share``, ``degenerate_key``.
+        """
+
+@final
+class ReshareRound3(_Opaque):
+    """State after the last step of a resharing or import: the new shares wait for the confirmations. Used once."""
+
+    def confirm(self, confirmations: dict[int, bytes]) -> dict[int, KeyShare]:
+        """Take the confirmation of every receiver elsewhere; returns the own receivers' shares.
+
+        :raises ThresholdError: ``state_consumed``, ``missing_message``, ``unexpected_sender``,
+            ``confirmation_mismatch`` (culprit: that receiver).
+        """
+    @property
+    def suite(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def min_signers(self) -> int: ...
+    @property
+    def max_signers(self) -> int: ...
+    @property
+    def receivers(self) -> list[int]:
+        """The members of the new group that this node receives for."""
+    @property
+    def group_public_key(self) -> bytes:
+        """The group key, which has not changed. All properties are gone once the state is used."""
+
+def import_receive(
+    suite: str,
+    receivers: list[int],
+    min_signers: int,
+    max_signers: int,
+    context: bytes,
+    message1: bytes,
+    messages2: dict[int, bytes],
+) -> tuple[ReshareRound3, dict[int, bytes]]:
+    """Take a key that a trusted dealer dealt out: a new group at epoch 1.
+
+    :param receivers: identifiers that this node receives for, ascending.
+    :param context: 32 bytes that name this run, equal at all nodes.
+    :param message1: the dealer's, for everybody: names the public key and the chain code.
+    :param messages2: the dealer's to each of the receivers (71 bytes each, secret).
+    :returns: the state, and the confirmation of each own receiver.
+    :raises ThresholdError: ``unknown_suite``, ``invalid_parameter``, ``missing_message``, ``unexpected_sender``; without a
+        culprit, since the dealer is no participant: ``malformed_message``, ``wrong_kind``, ``wrong_suite``,
+        ``wrong_sender``, ``wrong_receiver``, ``wrong_parameters``, ``wrong_context``, ``wrong_commitment_count``,
+        ``transcript_mismatch``, ``invalid_sub_share``, ``degenerate_key``.
+    """
+
 @final
 class KeyShare(_Opaque):
     """A participant's long-lived share of one key."""
@@ -147,6 +255,21 @@ class KeyShare(_Opaque):
     @property
     def chain_code(self) -> bytes:
         """32 bytes, for unhardened derivation."""
+    @property
+    def group(self) -> bytes:
+        """The public data of the group, the same at all its members (``docs/spec/threshold.md``, "Group")."""
+    def prove(self, context: bytes) -> bytes:
+        """Prove that this share is held: a Schnorr signature under the own verifying share.
+
+        :param context: 32 bytes that say what the proof is for. Must not repeat where a replay would matter.
+        :returns: 64 bytes; 65 for ``ecdsa-secp256k1``.
+        :raises ThresholdError: ``invalid_parameter``.
+        """
+    def verify_proof(self, identifier: int, context: bytes, proof: bytes) -> None:
+        """Check the proof of another member of the same group at the same epoch.
+
+        :raises ThresholdError: ``invalid_parameter``: no other member; ``invalid_proof`` (culprit: that member).
+        """
     def derive(self, path: list[int]) -> KeyShare:
         """The share of the key at an unhardened BIP-32 path below this one's; suite ``frost-secp256k1-tr`` only.
 
@@ -197,6 +320,21 @@ class SealingKey(_Opaque):
         """Open what :meth:`seal_unconfirmed` made. Records of other kinds do not open here.
 
         :raises ThresholdError: ``record_malformed``, ``record_not_authentic``, ``share_inconsistent``.
+        """
+    def seal_reshare(self, state: ReshareRound3, associated_data: bytes) -> bytes:
+        """Seal a finished resharing or import whose confirmations are awaited, as :meth:`seal_unconfirmed` does.
+
+        :raises ThresholdError: ``invalid_parameter``, ``state_consumed``.
+        """
+    def open_reshare(self, record: bytes, associated_data: bytes) -> ReshareRound3:
+        """Open what :meth:`seal_reshare` made. Records of other kinds do not open here.
+
+        :raises ThresholdError: ``record_malformed``, ``record_not_authentic``, ``share_inconsistent``.
+        """
+    def backup_key(self, context: bytes) -> bytes:
+        """32 bytes that follow from this key and the context alone: one half of what opens a backup.
+
+        :raises ThresholdError: ``invalid_parameter``: a context above 65536 bytes.
         """
     def seal_bytes(self, plaintext: bytes, associated_data: bytes) -> bytes:
         """Seal up to 1048576 bytes of any other kind; the record is 68 bytes longer.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use cosigner_core::error::{Code, Error};
+use cosigner_core::reshare::Messages2;
 use cosigner_core::sign::Batch;
 use cosigner_core::suite::Tweak;
 use pyo3::exceptions::PyTypeError;
@@ -12,6 +13,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyTuple};
 use zeroize::Zeroizing;
 
 use crate::errors::{OrRaise, threshold_error};
+use crate::keys::KeyShare;
 
 /// A non-negative `int` of the given width.
 pub(crate) fn unsigned<'py, T>(value: &Bound<'py, PyAny>, name: &'static str) -> PyResult<T>
@@ -92,6 +94,41 @@ pub(crate) fn tweaks(value: Option<&Bound<'_, PyList>>, count: usize) -> PyResul
         .map(|item| {
             let bytes = if item.is_none() { None } else { Some(bytes(&item, "tweaks")?) };
             Tweak::from_bytes(bytes).or_raise(item.py())
+        })
+        .collect()
+}
+
+/// `dict[tuple[int, int], bytes]` whose values are secret.
+pub(crate) fn secret_messages_between(
+    dict: &Bound<'_, PyDict>,
+    name: &'static str,
+) -> PyResult<Messages2> {
+    let wrong = || PyTypeError::new_err(format!("{name} must have pairs of ints as keys"));
+    dict.iter()
+        .map(|(key, value)| {
+            let pair = key.cast::<PyTuple>().map_err(|_| wrong())?;
+            if pair.len() != 2 {
+                return Err(wrong());
+            }
+            let pair = (unsigned(&pair.get_item(0)?, name)?, unsigned(&pair.get_item(1)?, name)?);
+            Ok((pair, Zeroizing::new(bytes(&value, name)?.to_vec())))
+        })
+        .collect()
+}
+
+/// `list[int]`.
+pub(crate) fn identifiers(list: &Bound<'_, PyList>, name: &'static str) -> PyResult<Vec<u16>> {
+    list.iter().map(|item| unsigned(&item, name)).collect()
+}
+
+/// `list[KeyShare]`.
+pub(crate) fn shares<'py>(
+    list: &Bound<'py, PyList>,
+    name: &'static str,
+) -> PyResult<Vec<Bound<'py, KeyShare>>> {
+    list.iter()
+        .map(|item| {
+            item.cast_into().map_err(|_| PyTypeError::new_err(format!("{name} must be a list of KeyShare")))
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Key shares and sealing.
 
-use cosigner_core::any::{AnyRound3, AnyShare};
+use cosigner_core::any::{AnyReshare3, AnyRound3, AnyShare};
 use cosigner_core::error::{Code, Error};
 use cosigner_core::seal::{self, Kind, PassphraseCost};
 use pyo3::buffer::PyBuffer;
@@ -14,6 +14,7 @@ use crate::dkg::DkgRound3;
 use crate::ecdsa::parse_path;
 use crate::errors::{OrRaise, threshold_error};
 use crate::handle::{OneShot, opaque_methods};
+use crate::reshare::ReshareRound3;
 
 /// A participant's long-lived share of one key. The scalar never leaves the native module in clear.
 #[pyclass(frozen, module = "threshold._native")]
@@ -64,6 +65,32 @@ opaque_methods!(KeyShare {
     #[getter]
     fn chain_code<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.share.chain_code())
+    }
+
+    /// The public data of the group, equal for all its members.
+    #[getter]
+    fn group<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.share.group().or_raise(py)?))
+    }
+
+    /// Proves that the share is held, for a context of 32 bytes.
+    fn prove<'py>(&self, py: Python<'py>, context: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let context = args::array32(py, context, "context")?;
+        let proof = py.detach(|| self.share.prove(&context, &mut OsRng)).or_raise(py)?;
+        Ok(PyBytes::new(py, &proof))
+    }
+
+    /// Checks another member's proof.
+    fn verify_proof(
+        &self,
+        py: Python<'_>,
+        identifier: &Bound<'_, PyAny>,
+        context: &[u8],
+        proof: &[u8],
+    ) -> PyResult<()> {
+        let identifier = args::unsigned(identifier, "identifier")?;
+        let context = args::array32(py, context, "context")?;
+        py.detach(|| self.share.verify_proof(identifier, &context, proof)).or_raise(py)
     }
 
     /// The share of the key at an unhardened BIP-32 path; for Taproot keys.
@@ -155,6 +182,32 @@ opaque_methods!(SealingKey {
     fn open_unconfirmed(&self, py: Python<'_>, record: &[u8], associated_data: &[u8]) -> PyResult<DkgRound3> {
         let state = py.detach(|| AnyRound3::open(&self.key, record, associated_data)).or_raise(py)?;
         Ok(DkgRound3 { state: OneShot::new(state) })
+    }
+
+    /// Seals a finished resharing or import whose confirmations are awaited; the state stays usable.
+    fn seal_reshare<'py>(
+        &self,
+        py: Python<'py>,
+        state: &Bound<'py, ReshareRound3>,
+        associated_data: &[u8],
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let state = &state.get().state;
+        let record = py
+            .detach(|| state.peek(|state| state.seal(&self.key, associated_data, &mut OsRng)))
+            .or_raise(py)?;
+        Ok(PyBytes::new(py, &record))
+    }
+
+    /// Opens what `seal_reshare` made.
+    fn open_reshare(&self, py: Python<'_>, record: &[u8], associated_data: &[u8]) -> PyResult<ReshareRound3> {
+        let state = py.detach(|| AnyReshare3::open(&self.key, record, associated_data)).or_raise(py)?;
+        Ok(ReshareRound3 { state: OneShot::new(state) })
+    }
+
+    /// One half of the key of a backup.
+    fn backup_key<'py>(&self, py: Python<'py>, context: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let key = py.detach(|| self.key.backup_key(context)).or_raise(py)?;
+        Ok(PyBytes::new(py, key.as_ref()))
     }
 
     /// Seals other bytes.

@@ -12,6 +12,7 @@ mod evm;
 mod handle;
 mod keys;
 mod payload;
+mod reshare;
 mod sign;
 
 /// The Python module.
@@ -34,6 +35,10 @@ mod _native {
     #[pymodule_export]
     use crate::payload::{
         bitcoin_address, psbt_finalize, psbt_inspect, solana_address, solana_assemble, solana_inspect,
+    };
+    #[pymodule_export]
+    use crate::reshare::{
+        ReshareRound1, ReshareRound2, ReshareRound3, import_receive, reshare_join, reshare_start,
     };
     #[pymodule_export]
     use crate::sign::{SigningNonces, frost_begin, frost_respond, verify_signature};

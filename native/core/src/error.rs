@@ -53,7 +53,7 @@ codes! {
     UnexpectedSender => "unexpected_sender",
     /// A polynomial commitment does not have exactly t coefficients.
     WrongCommitmentCount => "wrong_commitment_count",
-    /// A proof of knowledge (of a polynomial's constant term, of a nonce) does not verify.
+    /// A proof of knowledge (of a polynomial's constant term, of a nonce, of a share) does not verify.
     InvalidProof => "invalid_proof",
     /// A sub-share does not lie on its sender's committed polynomial.
     InvalidSubShare => "invalid_sub_share",
@@ -63,8 +63,14 @@ codes! {
     TranscriptMismatch => "transcript_mismatch",
     /// A peer's confirmation is not the one that our transcript calls for.
     ConfirmationMismatch => "confirmation_mismatch",
-    /// The result of key generation is the identity or zero (never happens by chance).
+    /// A result of key generation or resharing is the identity or zero (never happens by chance).
     DegenerateKey => "degenerate_key",
+    /// A dealer's constant term is not its part of the key, so that the key would move.
+    WrongConstantTerm => "wrong_constant_term",
+    /// Shares that are to be used together are not of one group at one epoch.
+    SharesMismatch => "shares_mismatch",
+    /// The public data of a group has another form, or contradicts itself.
+    InvalidGroup => "invalid_group",
     /// Fewer signers than the threshold, or more than there are participants.
     WrongSignerCount => "wrong_signer_count",
     /// Lists that must have one entry per message do not.

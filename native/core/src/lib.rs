@@ -5,8 +5,8 @@
 //! polynomial cannot be used twice. Byte formats are written down in `docs/spec/threshold.md` and
 //! `docs/spec/seal.md`.
 //!
-//! Layers, strictly one way: [`error`] and [`suite`], then [`codec`], then [`share`], then [`dkg`], [`seal`],
-//! [`sign`] and [`ecdsa`], and last [`any`], which picks the suite at run time.
+//! Layers, strictly one way: [`error`] and [`suite`], then [`codec`], then [`share`], then [`dkg`], [`reshare`],
+//! [`seal`], [`sign`] and [`ecdsa`], and last [`any`], which picks the suite at run time.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
@@ -17,6 +17,7 @@ pub mod dkg;
 pub mod ecdsa;
 pub mod error;
 pub mod hash;
+pub mod reshare;
 pub mod seal;
 pub mod share;
 pub mod sign;

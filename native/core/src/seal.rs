@@ -19,6 +19,8 @@ use crate::error::{Code, Error, Result};
 const MAGIC_SHARE: [u8; 8] = *b"COSHARE\x01";
 /// First bytes of a sealed, finished key generation whose confirmations are awaited.
 const MAGIC_UNCONFIRMED: [u8; 8] = *b"COUNCNF\x01";
+/// First bytes of a sealed resharing or import whose confirmations are awaited.
+const MAGIC_RESHARE: [u8; 8] = *b"CORESHR\x01";
 /// First bytes of any other sealed record.
 const MAGIC_BYTES: [u8; 8] = *b"COBYTES\x01";
 const SALT_LEN: usize = 32;
@@ -39,6 +41,8 @@ pub enum Kind {
     Share,
     /// The last state of a key generation: a share that is not confirmed yet.
     Unconfirmed,
+    /// The last state of a resharing or import: shares that are not confirmed yet.
+    Reshare,
     /// Bytes of the caller's.
     Bytes,
 }
@@ -48,6 +52,7 @@ impl Kind {
         match self {
             Self::Share => MAGIC_SHARE,
             Self::Unconfirmed => MAGIC_UNCONFIRMED,
+            Self::Reshare => MAGIC_RESHARE,
             Self::Bytes => MAGIC_BYTES,
         }
     }
@@ -110,6 +115,21 @@ impl SealingKey {
             .hash_password_into(passphrase, salt, key.as_mut())
             .map_err(bounds)?;
         Ok(Self(key))
+    }
+
+    /// One half of the key that opens a backup, for this context: HKDF-SHA256 (RFC 5869) under a label of its own.
+    ///
+    /// # Errors
+    /// `invalid_parameter` for a context above 65536 bytes.
+    pub fn backup_key(&self, context: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+        if context.len() > MAX_ASSOCIATED_DATA_LEN {
+            return Err(Error::caller(Code::InvalidParameter, "the context is too long"));
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(None, self.0.as_ref())
+            .expand_multi_info(&[b"cosigner/backup-key/v1", context], key.as_mut())
+            .map_err(|_| Error::abort(Code::Internal, "key derivation failed"))?;
+        Ok(key)
     }
 
     /// Seals `plaintext`.

@@ -1,12 +1,12 @@
 //! A key share: one participant's secret scalar with the public data of its group.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
 use frost_core::keys::{KeyPackage, PublicKeyPackage, SigningShare, VerifyingShare};
-use frost_core::{Element, Group, Identifier, VerifyingKey, compute_lagrange_coefficient};
+use frost_core::{Element, Identifier, VerifyingKey};
 use frost_secp256k1_tr::Secp256K1Sha256TR;
 use k256::ProjectivePoint;
 use k256::elliptic_curve::ops::MulByGenerator as _;
@@ -19,8 +19,11 @@ use crate::error::{Code, Error, Result};
 use crate::hash::tagged;
 use crate::suite::{Suite, SuiteId, Tweak};
 
+mod group;
 #[cfg(test)]
 mod tests;
+
+pub use group::{PublicGroup, suite_of};
 
 /// Version byte of the share encoding.
 const SHARE_VERSION: u8 = 1;
@@ -91,19 +94,52 @@ impl<S: Suite> KeyShare<S> {
         key: KeyPackage<S>,
         public: PublicKeyPackage<S>,
     ) -> Result<Self> {
+        let group = PublicGroup::new(*key.min_signers(), max_signers, epoch, chain_code, public)?;
+        Self::join(&group, identifier, key)
+    }
+
+    /// The share of `identifier` in a group that was checked.
+    ///
+    /// # Errors
+    /// `share_inconsistent`: the scalar is not the one of the verifying share.
+    pub(crate) fn of_group(
+        group: &PublicGroup<S>,
+        identifier: u16,
+        scalar: &SigningShare<S>,
+    ) -> Result<Self> {
+        check_parameters(identifier, group.min_signers(), group.max_signers())?;
+        let own = VerifyingShare::new(group.verifying_share(identifier)?);
+        let group_key = *group.public().verifying_key();
+        let key =
+            KeyPackage::new(self::identifier::<S>(identifier)?, *scalar, own, group_key, group.min_signers());
+        Self::join(group, identifier, key)
+    }
+
+    fn join(group: &PublicGroup<S>, identifier: u16, key: KeyPackage<S>) -> Result<Self> {
         let mut share = Self {
             identifier,
-            max_signers,
-            epoch,
-            chain_code,
+            max_signers: group.max_signers(),
+            epoch: group.epoch(),
+            chain_code: *group.chain_code(),
             key,
-            public,
+            public: group.public().clone(),
             fingerprint: [0; 32],
             signing_keys: [OnceLock::new(), OnceLock::new()],
         };
         share.check()?;
         share.fingerprint = share.compute_fingerprint()?;
         Ok(share)
+    }
+
+    /// What is public about the share's group, equal for all its members.
+    pub fn group(&self) -> PublicGroup<S> {
+        PublicGroup::checked(
+            self.min_signers(),
+            self.max_signers,
+            self.epoch,
+            self.chain_code,
+            self.public.clone(),
+        )
     }
 
     fn compute_fingerprint(&self) -> Result<[u8; 32]> {
@@ -226,46 +262,14 @@ impl<S: Suite> KeyShare<S> {
         Self::new(header.identifier, header.max_signers, header.epoch, chain_code, key, public)
     }
 
-    /// The scalar times G is the own verifying share, and all verifying shares and the group key lie on one
-    /// polynomial of degree t-1.
+    /// The scalar times G is the own verifying share. The group checked its own data.
     fn check(&self) -> Result<()> {
-        let t = self.min_signers();
-        check_parameters(self.identifier, t, self.max_signers)?;
-        let own: VerifyingShare<S> = (*self.key.signing_share()).into();
-        if own.to_element() != self.verifying_share(self.identifier)?
-            || self.key.verifying_share().to_element() != own.to_element()
-        {
+        check_parameters(self.identifier, self.min_signers(), self.max_signers)?;
+        let own = S::mul_base(&self.key.signing_share().to_scalar());
+        if own != self.verifying_share(self.identifier)? || self.key.verifying_share().to_element() != own {
             return Err(inconsistent("the share does not match its verifying share"));
         }
-        if self.public.verifying_shares().len() != usize::from(self.max_signers) {
-            return Err(inconsistent("the number of verifying shares is not n"));
-        }
-        let first: BTreeSet<_> = (1..=t).map(identifier::<S>).collect::<Result<_>>()?;
-        if self.interpolate(&first, None)? != self.public.verifying_key().to_element() {
-            return Err(inconsistent("the verifying shares do not give the group key"));
-        }
-        for i in t + 1..=self.max_signers {
-            if self.interpolate(&first, Some(identifier::<S>(i)?))? != self.verifying_share(i)? {
-                return Err(inconsistent("a verifying share is not on the group's polynomial"));
-            }
-        }
         Ok(())
-    }
-
-    /// The committed polynomial at `x` (at zero for `None`), from the verifying shares in `set`.
-    fn interpolate(&self, set: &BTreeSet<Identifier<S>>, x: Option<Identifier<S>>) -> Result<Element<S>> {
-        let mut sum = <S::Group as Group>::identity();
-        for i in set {
-            let lambda = compute_lagrange_coefficient::<S>(set, x, *i)
-                .map_err(|_| inconsistent("the identifiers are not distinct"))?;
-            let share = self
-                .public
-                .verifying_shares()
-                .get(i)
-                .ok_or_else(|| inconsistent("a verifying share is missing"))?;
-            sum = sum + share.to_element() * lambda;
-        }
-        Ok(sum)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use curve25519_dalek::EdwardsPoint;
 use curve25519_dalek::traits::VartimeMultiscalarMul as _;
 use frost_core::keys::{KeyPackage, PublicKeyPackage};
-use frost_core::{Ciphersuite, Element, Scalar, Signature, VerifyingKey};
+use frost_core::{Ciphersuite, Element, Field, Group, Scalar, Signature, VerifyingKey};
 use frost_ed25519::Ed25519Sha512;
 use frost_secp256k1::Secp256K1Sha256;
 use frost_secp256k1_tr::Secp256K1Sha256TR;
@@ -14,6 +14,7 @@ use k256::ProjectivePoint;
 use k256::elliptic_curve::ops::{LinearCombination as _, MulByGenerator as _};
 use k256::elliptic_curve::point::AffineCoordinates as _;
 use sha2::{Digest as _, Sha512};
+use zeroize::Zeroize;
 
 use crate::error::{Code, Error, Result};
 use crate::{MAX_MESSAGE_LEN, codec};
@@ -91,8 +92,8 @@ impl Tweak {
 }
 
 /// A ciphersuite with the facts that our formats and protocols need, and the operations that its curve's library
-/// does faster than `frost-core`'s generic code.
-pub trait Suite: Ciphersuite {
+/// does faster than `frost-core`'s generic code. Its scalars can be wiped.
+pub trait Suite: Ciphersuite<Group: Group<Field: Field<Scalar: Zeroize>>> {
     /// Its name.
     const SUITE: SuiteId;
     /// Length of an encoded point, in bytes.
