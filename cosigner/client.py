@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
-from protocol.messages import GetWallet, WalletReply
-
-from . import keygen
+from . import keygen, settling
 from .accounts import AccountCalls
 from .actions import Actions
+from .backups.locations.service import ServiceLocation
 from .errors import StoreError
 from .evidence import Evidence
 from .identity import DEFAULT_LIFETIME, Identity
+from .lifecycle import LifecycleCalls
 from .session import SessionKeeper
 from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
 from .signing_calls import SigningCalls
+from .store import StoredWallet
 from .transport import Transport
 from .wallets import Wallet
 
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from protocol.wallets import WalletInfo
     from threshold import KeyShare
 
+    from .backups.locations import BackupLocation
     from .config import ClientConfig
     from .evidence import Given
     from .identity import Keyring, TokenProvider
     from .keys import SigningKey
     from .receipts import Receipt
     from .session import Session
-    from .store import ShareStore, StoredWallet
+    from .store import ShareStore
     from .transport import Traffic
 
 
@@ -58,7 +60,7 @@ class ClientOptions(TypedDict, total=False):
     transport: Transport | None
 
 
-class AsyncClient(AccountCalls, SigningCalls):
+class AsyncClient(AccountCalls, LifecycleCalls, SigningCalls):
     """An asynchronous client. Use it as an async context manager.
 
     :param config: where the host is and what the client trusts.
@@ -155,20 +157,20 @@ class AsyncClient(AccountCalls, SigningCalls):
         :param network: for Bitcoin ``mainnet`` (default), ``testnet``, ``signet`` or ``regtest``.
         :raises CosignerError: see :func:`cosigner.keygen.create`.
         """
-        info = await keygen.create(
-            self._keeper, self._actions, self._unlocked(), chain=chain, network=network, given=given
-        )
+        info = await keygen.create(self._actions, self._unlocked(), chain=chain, network=network, given=given)
         return Wallet.of(info)
 
     async def resume_wallet(self, wallet_id: str) -> Wallet | None:
-        """Settle a wallet that a crash left pending; ``None``, and still pending, when the enclave does not know it.
+        """Settle a wallet whose creation, import, recovery or renewal a crash left open; ``None``, and still pending, when the enclave does not know it.
 
         :raises StoreError: ``environment_mismatch``: the wallet belongs to another environment.
         """
         store = self._unlocked()
+        if await asyncio.to_thread(store.decided, wallet_id) is not None:
+            return Wallet.of((await self._load(wallet_id))[1])
         pending = await asyncio.to_thread(store.pending, wallet_id)
         self._require_environment(pending)
-        info = await keygen.resume(self._keeper, store, pending.info)
+        info = await keygen.resume(self._actions, store, pending.info)
         return None if info is None else Wallet.of(info)
 
     async def enclave_wallet(self, wallet_id: str) -> Wallet:
@@ -176,14 +178,19 @@ class AsyncClient(AccountCalls, SigningCalls):
 
         :raises EnclaveRefused: ``wallet_unknown``, ``sealed_record_rejected``, ``epoch_stale``.
         """
+        return Wallet.of((await settling.ask(self._actions, wallet_id)).wallet)
 
-        async def ask(session: Session) -> WalletReply:
-            return await session.call(GetWallet(wallet_id), WalletReply)
-
-        return Wallet.of((await self._keeper.run(ask)).wallet)
+    def service_storage(self) -> BackupLocation:
+        """The service's own storage, as a location of backups."""
+        return ServiceLocation(self._config.api_url, self._config.environment)
 
     async def _load(self, wallet_id: str) -> tuple[KeyShare, WalletInfo]:
-        share, stored = self._unlocked().load(wallet_id)
+        store = self._unlocked()
+        decided = await asyncio.to_thread(store.decided, wallet_id)
+        if decided is not None:
+            self._require_environment(StoredWallet(decided.environment, decided.wallet, pending=True))
+            await settling.settle(self._actions, store, wallet_id)
+        share, stored = store.load(wallet_id)
         self._require_environment(stored)
         return share, stored.info
 
