@@ -78,6 +78,7 @@ lint: $(STAMP) ## formatting, linters, types, import contracts
 	$(BIN)/cfn-lint deploy/cloudformation/*
 	cd native && cargo fmt --all --check
 	cd native && cargo clippy --locked --workspace --all-targets -- -D warnings
+	cd native && cargo clippy --locked --no-default-features --package cosigner-core --package cosigner-bindings -- -D warnings
 	cd native/ct && cargo fmt --check && cargo clippy --locked -- -D warnings
 	cd native/fuzz && cargo fmt --check
 

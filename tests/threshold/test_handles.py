@@ -12,6 +12,7 @@ import pytest
 import threshold
 from tests.threshold.ceremonies import Run, generate
 from threshold import SealingKey, Suite, ThresholdError, frost_begin
+from threshold.device import Passcode, SecretKey
 from threshold.errors import PayloadError
 
 
@@ -22,7 +23,9 @@ def handles() -> list[object]:
     nonces, _ = frost_begin(share, 2)
     key = SealingKey.from_data_key(bytes([1]) * 32)
     fresh = Run(Suite.FROST_ED25519)
-    return [fresh.round1[1], run.round2[1], run.round3[1], share, key, nonces]
+    whole = SecretKey.from_ed25519_seed(bytes(32))
+    passcode = Passcode(b"1234", bytes(16), 64, 1, 1)
+    return [fresh.round1[1], run.round2[1], run.round3[1], share, key, nonces, whole, passcode]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,8 @@ def test_what_is_printed_is_public(handles: list[object]) -> None:
         "<KeyShare frost-ed25519 2-of-2 #1 epoch 1>",
         "<SealingKey>",
         "<SigningNonces for 2>",
+        "<SecretKey frost-ed25519>",
+        "<Passcode>",
     ]
     assert [str(handle) for handle in handles] == [repr(handle) for handle in handles]
 
@@ -84,6 +89,11 @@ def test_identity_still_works(handles: list[object]) -> None:
 def test_the_package_offers_what_it_says() -> None:
     assert all(hasattr(threshold, name) for name in threshold.__all__)
     assert {"reconstruct", "export", "signing_share"}.isdisjoint(dir(threshold._native))
+
+
+def test_whole_keys_are_not_within_easy_reach() -> None:
+    """Only who imports ``threshold.device`` by name has them."""
+    assert {"SecretKey", "Passcode"}.isdisjoint(dir(threshold))
 
 
 def test_errors_can_be_made_printed_and_pickled() -> None:
