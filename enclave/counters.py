@@ -9,6 +9,12 @@ NAMES: Final = (
     "refused",
     "sessions_opened",
     "wallets_created",
+    "wallets_imported",
+    "wallets_retired",
+    "reshares",  # committed: refreshes, reshares, recoveries
+    "exports",
+    "backups_proved",
+    "backups_opened",
     "signed",
     "logins",
     "recoveries_asked",  # also those that a time lock still holds up: what operators tell users of

@@ -7,6 +7,7 @@ is signed and the permit to sign it are all taken from there, never from the ses
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from protocol import accounts as a
@@ -21,9 +22,9 @@ from . import faults, signing, wallets
 from .accounts.registration import Asking
 from .authorization.granted import DeniedError
 from .authorization.requirements import requirement_of
+from .lifecycle import Lifecycle, LifecycleRequest
 
 if TYPE_CHECKING:
-    from .accounts.ownership import Wallets
     from .accounts.service import Accounts
     from .actors import Actor
     from .authorization.entering import Doorway
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .counters import Counters
     from .receipts import Log
     from .sessions import Session, Sessions
+    from .statuses import Statuses
     from .vault import Vault
 
 
@@ -47,7 +49,8 @@ class Rooms:
     gate: Gate
     doorway: Doorway
     accounts: Accounts
-    wallets: Wallets
+    lifecycle: Lifecycle
+    statuses: Statuses
     rulebook: Rulebook
     replies: Replies
     journal: Journal
@@ -87,6 +90,9 @@ class Realm:
         if isinstance(granted.request, a.Login | a.KeyLogin | a.Recover):
             return cbor.encode(m.Answer(*await self._rooms.doorway.enter(session, granted.request)))
         try:
+            if granted.actor is not None:
+                # Again: storage and the log may have held the request up for as long as the host liked.
+                await self._rooms.gate.require_user(granted.actor)
             reply = await self._dispatch(session, granted)
         except Exception as error:
             if granted.receipt is None:
@@ -104,6 +110,8 @@ class Realm:
     async def _dispatch(  # noqa: C901  (a line for each request)
         self, session: Session, granted: Granted
     ) -> m.Reply:
+        if isinstance(granted.request, LifecycleRequest):
+            return await self._rooms.lifecycle.answer(session, granted, granted.request)
         match granted.request:
             case m.Sign() as request:
                 signed = await signing.sign(granted.need_permit(), granted.need_signing(), request)
@@ -121,13 +129,14 @@ class Realm:
             case m.FinishDkg() as request:
                 return await self._finish_dkg(session, granted, request)
             case m.GetWallet():
-                return wallets.wallet_reply(granted.need_opened())
+                return await self._rooms.statuses.show(granted.need_actor(), granted.need_opened())
             case GetLogHead(nonce=nonce):
                 return await self._rooms.log.head(nonce)
             case a.GetPolicy(layer=layer, subject=subject):
                 return await self._rooms.rulebook.show(layer, subject)
             case a.SetPolicy() as request:
-                return await self._rooms.rulebook.replace(request)
+                require = partial(self._rooms.gate.require_user, granted.need_actor())
+                return await self._rooms.rulebook.replace(request, require)
             case m.Close():
                 self._sessions.close(session)
                 return Done()
@@ -182,16 +191,11 @@ class Realm:
 
     async def _finish_dkg(self, session: Session, granted: Granted, request: m.FinishDkg) -> m.WalletReply:
         """The user who began must be the one who finishes; a session never becomes another user's, and this does not rely on it."""
-        actor, owners = granted.need_actor(), self._rooms.wallets
-        reply = await wallets.finish_dkg(
-            session,
-            self._rooms.vault,
-            request,
-            actor,
-            lambda owner: owners.claim(owner, request.wallet_id, now_ms=granted.now),
-        )
+        actor, vault = granted.need_actor(), self._rooms.vault
+        claim = partial(self._rooms.lifecycle.claim, wallet_id=request.wallet_id, now_ms=granted.now)
+        opened = await wallets.finish_dkg(session, vault, request, actor, claim, now_ms=granted.now)
         self._counters["wallets_created"] += 1
-        return reply
+        return await self._rooms.statuses.reply(actor, opened)
 
 
 def _asking(session: Session) -> Asking:

@@ -16,11 +16,15 @@ from .authorization.approvals import Approvals
 from .authorization.entering import Doorway
 from .authorization.gate import Gate
 from .authorization.journal import Journal
+from .authorization.owners import Owners
 from .authorization.replies import Replies
 from .authorization.rulebook import Rulebook
 from .authorization.usage import Ledgers
+from .backups import Backups
+from .lifecycle import Lifecycle
 from .realm import Realm, Rooms
 from .records import Records
+from .statuses import Statuses
 from .vault import Vault
 
 if TYPE_CHECKING:
@@ -69,6 +73,14 @@ class Realms:
             storage=self.storage,
         )
         directory, wallets = Directory(records), Wallets(records)
+        backups = Backups(
+            environment,
+            records=records,
+            storage=self.storage,
+            sealing_key=sealing_key,
+            clock=self.clock,
+        )
+        statuses = Statuses(environment.lifecycle, vault=vault, wallets=wallets, backups=backups)
         rulebook, journal = Rulebook(environment, records), Journal(self.log, self.counters)
         issuers = Logins(environment.issuers, self.dial)
         end_sessions = partial(self.sessions.end, environment.id)
@@ -89,9 +101,9 @@ class Realms:
         )
         gate = Gate(
             environment,
-            vault=vault,
             directory=directory,
-            wallets=wallets,
+            owners=Owners(vault, wallets),
+            backups=backups,
             rulebook=rulebook,
             ledgers=Ledgers(records),
             approvals=Approvals(environment, directory, records, self.clock),
@@ -107,12 +119,22 @@ class Realms:
             clock=self.clock,
             counters=self.counters,
         )
+        lifecycle = Lifecycle(
+            environment.id,
+            vault=vault,
+            wallets=wallets,
+            backups=backups,
+            statuses=statuses,
+            still_a_user=gate.require_user,
+            counters=self.counters,
+        )
         rooms = Rooms(
             vault=vault,
             gate=gate,
             doorway=doorway,
             accounts=accounts,
-            wallets=wallets,
+            lifecycle=lifecycle,
+            statuses=statuses,
             rulebook=rulebook,
             replies=Replies(),
             journal=journal,

@@ -255,6 +255,10 @@ class Records:
             self._cached_bytes -= cached.size
 
 
+async def nothing_more() -> None:
+    """What a change requires besides its own rules, where that is nothing."""
+
+
 def _decode(plaintext: bytes, type_: type[T]) -> T:
     """What was sealed here decodes as what it was; anything else is a fault of this program, or of another version of it."""
     try:

@@ -11,7 +11,7 @@ import os
 import time
 from collections import OrderedDict
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import SESSION_ID_LENGTH
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from protocol.channel import Channel, ReceivedHello
-    from protocol.messages import BeginDkg
-    from threshold import DkgRound2, EcdsaEnclaveOt, EcdsaEnclaveSetup
+    from threshold import EcdsaEnclaveOt, EcdsaEnclaveSetup
 
     from .actors import Actor
     from .authorization.permits import Permit
@@ -32,7 +31,7 @@ MAX_SESSIONS: Final = 8192
 MAX_ANONYMOUS: Final = 1024
 MAX_OF_USER: Final = 128
 LIFETIME: Final = 3600  # seconds
-MAX_CEREMONIES: Final = 4  # key generations in progress, per session
+MAX_CEREMONIES: Final = 4  # in progress, per session
 MAX_NONCES: Final = 4096  # of actions not yet expired, per session
 MAX_CHALLENGES: Final = 16
 
@@ -41,15 +40,19 @@ ASKING: Final[ContextVar[Session]] = ContextVar("asking")
 """The session whose request is being carried out."""
 
 
-class Ceremony:
-    """A key generation between its two messages. :meth:`Session.take_ceremony` hands it out once.
+Begun = TypeVar("Begun")  # the request that began a ceremony
+State = TypeVar("State")
+
+
+class Ceremony(Generic[Begun, State]):
+    """A key generation, or a handover of shares, between its two messages. :meth:`Session.take_ceremony` hands it out once.
 
     :ivar permit: good for storing this wallet's share; granted when the ceremony was authorized, to ``owner``.
     """
 
     __slots__ = ("owner", "permit", "request", "state")
 
-    def __init__(self, request: BeginDkg, state: DkgRound2, permit: Permit, owner: Actor) -> None:
+    def __init__(self, request: Begun, state: State, permit: Permit, owner: Actor) -> None:
         self.request = request
         self.state = state
         self.permit = permit
@@ -79,25 +82,30 @@ class Session:
         self.doomed: frozenset[bytes] = frozenset()
         self.nonces = OneTime(MAX_NONCES)
         self.challenges = OneTime(MAX_CHALLENGES)
-        self._ceremonies: OrderedDict[str, Ceremony] = OrderedDict()
+        self._ceremonies: OrderedDict[str, Ceremony[Any, Any]] = OrderedDict()
 
-    def put_ceremony(self, wallet_id: str, ceremony: Ceremony) -> None:
-        """Keep a ceremony until its next message; the oldest makes room when there are too many."""
+    def put_ceremony(self, wallet_id: str, ceremony: Ceremony[Any, Any]) -> None:
+        """Keep a ceremony until its next message, in the place of one of the same wallet; the oldest makes room when there are too many."""
         self._ceremonies.pop(wallet_id, None)
         while len(self._ceremonies) >= MAX_CEREMONIES:
             self._ceremonies.popitem(last=False)
         self._ceremonies[wallet_id] = ceremony
 
-    def take_ceremony(self, wallet_id: str, actor: Actor) -> Ceremony:
+    def take_ceremony(self, wallet_id: str, actor: Actor, begun: type[Begun]) -> Ceremony[Begun, Any]:
         """Take a ceremony out; nobody gets it again.
 
-        :raises CosignerError: ``ceremony_unknown``: also one that another user began.
+        :param begun: the type of the request that began it.
+        :raises CosignerError: ``ceremony_unknown``: also one that another user began, or another kind of request.
         """
         ceremony = self._ceremonies.pop(wallet_id, None)
-        if ceremony is None or ceremony.owner.user_id != actor.user_id:
+        if (
+            ceremony is None
+            or ceremony.owner.user_id != actor.user_id
+            or not isinstance(ceremony.request, begun)
+        ):
             raise CosignerError(
                 "ceremony_unknown",
-                "This session has no key generation in progress for that wallet; begin it again.",
+                "This session has no such ceremony in progress for that wallet; begin it again.",
                 culprit=Culprit.CLIENT,
             )
         return ceremony

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.messages import EcdsaSigned, Sign, SignEcdsa, Signed, validator_of
-from protocol.wallets import CLIENT_PARTY
 from threshold import ThresholdError, ecdsa_respond, frost_respond
 from threshold.tasks import require_chain, signing_task
 
@@ -76,7 +75,9 @@ def _answer(share: KeyShare, task: SigningTask, request: Sign) -> Signed:
             f"The payload needs {len(task.digests)} signatures, but {len(request.commitments)} nonce commitments came with it.",
             culprit=Culprit.CLIENT,
         )
-    commitments, shares = frost_respond(share, task.digests, {CLIENT_PARTY: request.commitments}, task.tweaks)
+    commitments, shares = frost_respond(
+        share, task.digests, {request.party: request.commitments}, task.tweaks
+    )
     return Signed(commitments=commitments, shares=shares, digests=task.digests, summary=task.summary)
 
 
@@ -118,7 +119,7 @@ def _answer_ecdsa(
     # In the worker thread, so that no more requests pass between a burn and its count than there are workers.
     burns.require_patience()
     try:
-        message2 = ecdsa_respond(share, transfers, request.message1, digest, request.path, CLIENT_PARTY)
+        message2 = ecdsa_respond(share, transfers, request.message1, digest, request.path, request.party)
     except ThresholdError as error:
         if error.code == FAILED_CHECK:
             burns.record()

@@ -1,4 +1,4 @@
-"""Key generation between a client and the enclave, and reading wallets (``docs/spec/wire.md`` §6).
+"""Key generation between a client and the enclave (``docs/spec/wire.md`` §6).
 
 Two round trips: the client's first message is answered with the enclave's first and second; the client's second message and
 transcript hash are answered once the enclave's share is sealed and durably stored. The client stores its own share before it sends
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from protocol.binding import dkg_context
 from protocol.chains import chain_for
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.messages import BeginDkg, DkgBegun, FinishDkg, WalletReply
+from protocol.messages import BeginDkg, DkgBegun, FinishDkg
 from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, WalletInfo
 from threshold import dkg_start
 
@@ -65,15 +65,17 @@ async def finish_dkg(
     request: FinishDkg,
     actor: Actor,
     claim: Callable[[Actor], Awaitable[object]],
-) -> WalletReply:
+    *,
+    now_ms: int,
+) -> OpenedWallet:
     """Take the client's second message and transcript hash; store the enclave's share.
 
     :param actor: who asks; must be who began.
     :param claim: makes the wallet its owner's; called when the share exists and before anybody could load it.
-    :raises CosignerError: ``ceremony_unknown``, ``wallet_exists``, ``storage_unavailable``.
+    :raises CosignerError: ``ceremony_unknown``, ``wallet_exists``, ``too_many_wallets``, ``storage_unavailable``.
     :raises ThresholdError: the client's message or its transcript hash is not right.
     """
-    ceremony = session.take_ceremony(request.wallet_id, actor)
+    ceremony = session.take_ceremony(request.wallet_id, actor, BeginDkg)
     begun = ceremony.request
     round3, confirmation = await compute(ceremony.state.advance, {CLIENT_PARTY: request.message2})
     share = await compute(round3.confirm, {CLIENT_PARTY: request.confirmation})
@@ -89,12 +91,11 @@ async def finish_dkg(
         public_key=share.group_public_key,
     )
     await claim(ceremony.owner)
-    await vault.create(
-        ceremony.permit, share, wallet, creator=ceremony.owner.user_id, confirmation=confirmation
+    return await vault.create(
+        ceremony.permit,
+        share,
+        wallet,
+        creator=ceremony.owner.user_id,
+        confirmation=confirmation,
+        made_at=now_ms,
     )
-    return WalletReply(wallet, confirmation)
-
-
-def wallet_reply(opened: OpenedWallet) -> WalletReply:
-    """The public facts of a wallet."""
-    return WalletReply(opened.wallet, opened.confirmation)

@@ -25,10 +25,29 @@ from .accounts import (
     UnlinkLogin,
 )
 from .envelope.messages import Message
+from .lifecycle import (
+    AbortReshare,
+    BeginBackup,
+    BeginReshare,
+    CommitReshare,
+    ConfirmBackup,
+    ImportWallet,
+    OpenBackup,
+    RemoveBackup,
+)
 from .messages import BeginDkg
+from .wallets import PasscodeSetup
 
 _TOLD: Final[dict[type[Message], tuple[str, ...]]] = {
     BeginDkg: ("wallet_id", "suite", "chain", "network", "threshold", "parties"),
+    BeginReshare: ("purpose", "epoch", "dealer", "threshold", "parties"),
+    CommitReshare: ("epoch",),
+    AbortReshare: ("epoch",),
+    ImportWallet: ("wallet_id", "suite", "chain", "network", "threshold", "parties", "legacy_wallet_id"),
+    BeginBackup: ("epoch", "party", "passcode"),
+    ConfirmBackup: ("backup_id", "locations"),
+    OpenBackup: ("backup_id",),
+    RemoveBackup: ("backup_id",),
     Login: ("session_key", "lifetime"),
     KeyLogin: ("session_key", "lifetime"),
     RevokeSessionKeys: ("session_keys",),
@@ -55,6 +74,8 @@ def _told(name: str, value: object) -> object:
     match value:
         case bytes():
             return value.hex() if name in _AS_THEY_ARE else hashlib.sha256(value).hexdigest()
+        case None | PasscodeSetup() if name == "passcode":
+            return value is not None  # whether there is one; nothing that helps to guess it
         case list():
             return [_told(name, one) for one in value]
         case NewKey():

@@ -119,17 +119,26 @@ def count_attempt(record: UserRecord, *, now_ms: int, cold: bool) -> UserRecord:
     """
     if record.totp is None:
         raise refusal("factor_required", "The user has no second factor.")
-    lockout = record.lockout
+    return replace(record, lockout=next_attempt(record.lockout, "codes", now_ms=now_ms, cold=cold))
+
+
+def next_attempt(lockout: Lockout, what: str, *, now_ms: int, cold: bool) -> Lockout:
+    """Count an attempt at something that can be guessed.
+
+    :param what: is guessed, in the plural.
+    :param cold: as for :func:`count_attempt`.
+    :raises CosignerError: ``factor_locked``.
+    """
     if now_ms < lockout.until:
         seconds = -(-(lockout.until - now_ms) // 1000)
         raise refusal(
-            "factor_locked", f"Too many wrong codes; codes are accepted again in {seconds} seconds."
+            "factor_locked", f"Too many wrong {what}; {what} are accepted again in {seconds} seconds."
         )
     attempts = lockout.attempts + 1
     if attempts < (FREE_ATTEMPTS_COLD if cold else FREE_ATTEMPTS):
-        return replace(record, lockout=replace(lockout, attempts=attempts))
+        return replace(lockout, attempts=attempts)
     lasts = min(FIRST_LOCK_MS << min(lockout.locks, 32), LONGEST_LOCK_MS)
-    return replace(record, lockout=Lockout(attempts=0, locks=lockout.locks + 1, until=now_ms + lasts))
+    return Lockout(attempts=0, locks=lockout.locks + 1, until=now_ms + lasts)
 
 
 def use_totp(record: UserRecord, code: str, *, now_ms: int) -> UserRecord:

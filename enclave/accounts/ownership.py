@@ -12,15 +12,18 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from enclave.records import RecordConflictError
+from enclave.records import RecordConflictError, nothing_more
 from protocol.accounts import UserId
 from protocol.actions import Hash, Milliseconds
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 
 from .directory import USERS
+from .holdings import Holdings, is_kept_always
 from .user import UserRecord, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from enclave.actors import Actor
     from enclave.records import Records, Versioned
 
@@ -82,11 +85,21 @@ class Wallets:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self.holdings = Holdings(records)
 
-    async def claim(self, actor: Actor, wallet_id: str, *, now_ms: int) -> WalletRecord:
+    async def claim(
+        self,
+        actor: Actor,
+        wallet_id: str,
+        *,
+        now_ms: int,
+        is_kept: Callable[[str], Awaitable[bool]] = is_kept_always,
+    ) -> WalletRecord:
         """A new wallet is this user's; custodial, if that is a service account. To be called before its share is stored; the same user may claim it again after a crash.
 
-        :raises CosignerError: ``wallet_exists``: it is somebody else's; ``user_unknown``, and as :meth:`Records.write`.
+        :param is_kept: as for :meth:`.holdings.Holdings.add`.
+        :raises CosignerError: ``wallet_exists``: it is somebody else's; ``user_unknown``, ``too_many_wallets``, and as
+            :meth:`Records.write`.
         """
         async with self._records.lock(WALLETS, wallet_id):
             owner = await self._user(actor.user_id)
@@ -95,6 +108,7 @@ class Wallets:
                 if found.value.owner != actor.user_id:
                     raise refusal("wallet_exists", "A wallet with this id exists already.")
                 return found.value
+            await self.holdings.add(actor.user_id, wallet_id, is_kept)
             record = WalletRecord(
                 version=1,
                 wallet_id=wallet_id,
@@ -106,6 +120,11 @@ class Wallets:
             )
             await self._write(record, expected=0)
             return record
+
+    async def find(self, wallet_id: str) -> WalletRecord | None:
+        """The wallet's record, whoever asks."""
+        found = await self._read(wallet_id)
+        return None if found is None else found.value
 
     async def require_owner(self, actor: Actor, wallet_id: str) -> WalletRecord:
         """The wallet's record, if it is this user's. Who asks for another's is not told whether it exists.
@@ -125,9 +144,18 @@ class Wallets:
             )
         return found.value
 
-    async def hand_over(self, actor: Actor, wallet_id: str, recipient: str, *, now_ms: int) -> WalletRecord:
+    async def hand_over(
+        self,
+        actor: Actor,
+        wallet_id: str,
+        recipient: str,
+        *,
+        now_ms: int,
+        require: Callable[[], Awaitable[object]] = nothing_more,
+    ) -> WalletRecord:
         """Give a custodial wallet to its end user.
 
+        :param require: raises if whoever asks may do it no longer; asked right before the write.
         :raises CosignerError: as :func:`hand_over`; ``user_unknown``, ``user_conflict``.
         """
         async with self._records.lock(WALLETS, wallet_id):
@@ -137,7 +165,10 @@ class Wallets:
             changed = hand_over(
                 found.value, actor=actor.user_id, recipient=await self._user(recipient), now_ms=now_ms
             )
+            await self.holdings.add(recipient, wallet_id)
+            await require()
             await self._write(changed, expected=found.revision)
+            await self.holdings.remove(actor.user_id, wallet_id)
             return changed
 
     async def _read(self, wallet_id: str) -> Versioned[WalletRecord] | None:

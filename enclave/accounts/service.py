@@ -277,8 +277,16 @@ class Accounts:
 
     async def hand_over(self, actor: Actor, request: HandOver, evidence: Evidence) -> Done:
         """:func:`.ownership.hand_over`."""
-        require_strength(await self._directory.require(actor.user_id), evidence)
-        await self._wallets.hand_over(actor, request.wallet_id, request.user_id, now_ms=self._clock.now_ms())
+
+        async def require() -> None:
+            record = await self._directory.require(actor.user_id)
+            self._require_session(actor, record)
+            require_strength(record, evidence)
+
+        await require()
+        await self._wallets.hand_over(
+            actor, request.wallet_id, request.user_id, now_ms=self._clock.now_ms(), require=require
+        )
         return Done()
 
     async def new_service_account(self, session: Asking, request: NewServiceAccount) -> ServiceAccount:

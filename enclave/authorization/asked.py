@@ -8,6 +8,7 @@ from enclave import faults
 from policy import PolicyError, summary_of
 from policy.rendering import headline
 from protocol import accounts as a
+from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError, Culprit
 from threshold.payload import solana_address
@@ -36,7 +37,14 @@ def as_error(error: Exception) -> CosignerError:
 def wallet_ruled(request: Message) -> str | None:
     """The wallet whose own layers judge a request. A wallet that is only being made has none."""
     match request:
-        case m.Sign(wallet_id=wallet_id) | m.SignEcdsa(wallet_id=wallet_id) | a.HandOver(wallet_id=wallet_id):
+        case (
+            m.Sign(wallet_id=wallet_id)
+            | m.SignEcdsa(wallet_id=wallet_id)
+            | a.HandOver(wallet_id=wallet_id)
+            | life.BeginReshare(wallet_id=wallet_id)
+            | life.ExportShare(wallet_id=wallet_id)
+            | life.OpenBackup(wallet_id=wallet_id)
+        ):
             return wallet_id
         case a.SetPolicy(layer="wallet" | "signer", subject=subject):
             return subject.split(":")[0]
@@ -46,7 +54,7 @@ def wallet_ruled(request: Message) -> str | None:
 
 def chain_of(request: Message, opened: OpenedWallet | None) -> str:
     """The chain as rules name it; empty where an action is about none."""
-    if isinstance(request, m.BeginDkg):
+    if isinstance(request, m.BeginDkg | life.ImportWallet):
         return _CHAINS.get(request.chain, "")
     return "" if opened is None else _CHAINS[opened.wallet.chain]
 

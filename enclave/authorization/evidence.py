@@ -130,6 +130,8 @@ def require_factors(
     :raises CosignerError: ``factor_required``.
     """
     has_one = bool(record.active_credentials)
+    if requirement.strong and not has_one:
+        raise factor_required(["passkey", "signing_key"])
     waived = requirement.device_code and (evidence.device_code is not None or not has_one)
     if requirement.credential and has_one and evidence.vouched is None and not waived:
         raise factor_required(["passkey", "signing_key"])

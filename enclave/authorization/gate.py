@@ -15,19 +15,20 @@ Whatever fails on the way is a denial, and leaves a receipt too. A :class:`Grant
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from enclave import signing
+from enclave import reshares, signing
 from enclave.accounts import credentials, session_keys
 from enclave.records import RecordConflictError
 from enclave.work import compute
 from policy import Action as JudgedAction
 from policy import Deny, PolicyError, decide
 from protocol import accounts as a
+from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError, Culprit
+from protocol.envelope.messages import Message
 from threshold import PayloadError, ThresholdError
 
 from .asked import as_error, chain_of, refusal, summary, wallet_ruled
@@ -35,34 +36,45 @@ from .evidence import Verified, require_factors, verify_first
 from .freshness import fresh_action
 from .granted import DeniedError, Granted
 from .journal import Judged
+from .owners import require_usable
 from .permits import PermitError, grant
 from .requirements import requirement_of
 
 if TYPE_CHECKING:
     from enclave.accounts.directory import Directory
-    from enclave.accounts.ownership import Wallets
     from enclave.accounts.second_factors import SecondFactors
     from enclave.accounts.user import UserRecord
     from enclave.actors import Actor
     from enclave.authn.clock import Clock
+    from enclave.backups import Backups
     from enclave.burns import Burns
     from enclave.manifest import Environment
     from enclave.sessions import Session
     from enclave.signing import Signing
-    from enclave.vault import OpenedWallet, Vault
+    from enclave.vault import OpenedWallet
     from protocol.actions import Action, Authorization, RecoveryCode, SignedApproval, TotpCode
-    from protocol.envelope.messages import Message
 
     from .approvals import Approvals
     from .journal import Journal
+    from .owners import Owners
     from .permits import Permit
     from .requirements import Requirement
     from .rulebook import Rulebook
     from .usage import Ledgers
 
-_IDS: Final = re.compile(r"[0-9a-f-]{36}(:[0-9a-f-]{36})?")
-
 _ATTEMPTS: Final = 4
+_USES: Final[dict[type[Message], int]] = {
+    m.Sign: 1,
+    m.SignEcdsa: 1,
+    m.BeginDkg: 1,  # its share goes into the vault when it is finished
+    life.BeginReshare: 2,  # the old share deals, and the new one goes into the vault
+    life.CommitReshare: 1,
+    life.AbortReshare: 1,
+    life.ImportWallet: 1,
+    life.ExportShare: 1,
+    life.DeleteWallet: 1,
+}
+"""How often a request uses a wallet's shares."""
 
 
 @dataclass(slots=True)
@@ -110,9 +122,9 @@ class Gate:
         self,
         environment: Environment,
         *,
-        vault: Vault,
         directory: Directory,
-        wallets: Wallets,
+        owners: Owners,
+        backups: Backups,
         rulebook: Rulebook,
         ledgers: Ledgers,
         approvals: Approvals,
@@ -122,9 +134,9 @@ class Gate:
         burns: Burns,
     ) -> None:
         self._environment = environment
-        self._vault = vault
         self._directory = directory
-        self._wallets = wallets
+        self._owners = owners
+        self._backups = backups
         self._rulebook = rulebook
         self._ledgers = ledgers
         self._approvals = approvals
@@ -189,44 +201,17 @@ class Gate:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
         match request:
             case m.GetWallet(wallet_id=wallet_id):
-                return Granted(actor, request, now, opened=await self._known(actor, wallet_id))
+                return Granted(actor, request, now, opened=await self._owners.known(actor, wallet_id))
+            case life.FinishReshare(wallet_id=wallet_id):  # whose it was when it began, it may be no longer
+                return Granted(actor, request, now, opened=await self._owners.own(actor, wallet_id))
             case a.GetPolicy(layer=layer, subject=subject):
-                await self._require_sight(actor, layer, subject)
+                await self._owners.require_sight(actor, layer, subject)
         return Granted(actor, request, now)
-
-    async def _known(self, actor: Actor, wallet_id: str) -> OpenedWallet:
-        """A wallet that is somebody else's is unknown to whoever asks for it, like one that never was.
-
-        :raises CosignerError: ``wallet_unknown``.
-        """
-        try:
-            return await self._own(actor, wallet_id)
-        except CosignerError as error:
-            if error.code == "not_owner":
-                raise CosignerError(
-                    "wallet_unknown",
-                    "The user has no such wallet in this environment.",
-                    culprit=Culprit.CLIENT,
-                ) from None
-            raise
-
-    async def _own(self, actor: Actor, wallet_id: str) -> OpenedWallet:
-        """A wallet of this user. The record of its owner and its share must agree on who made it: a host can hide the one, so that somebody
-        else may claim the wallet, but it cannot make the other.
-
-        :raises CosignerError: ``not_owner``, ``wallet_unknown``, and those of vault and storage.
-        """
-        record = await self._wallets.require_owner(actor, wallet_id)
-        opened = await self._vault.open(wallet_id)
-        if opened.creator != record.creator:
-            raise CosignerError("not_owner", "This wallet is not this user's.", culprit=Culprit.STORAGE)
-        return opened
 
     async def _judge(self, case: _Case, record: UserRecord) -> Granted:
         await self._verify(case, record)
         await self._require_owner(case)
-        if isinstance(case.request, m.Sign | m.SignEcdsa):
-            await self._examine(case, case.request)
+        await self._examine(case)
         await self._spend(case)
         async with self._approvals.unspent(case.approvals):
             if case.requirement.rules is not None:
@@ -245,11 +230,10 @@ class Gate:
 
     def _permit(self, request: Message) -> Permit | None:
         """For the requests that use a share."""
-        if isinstance(request, m.Sign | m.SignEcdsa | m.BeginDkg):
-            return grant(
-                environment=self._environment.id, operation=request.kind, wallet_id=request.wallet_id
-            )
-        return None
+        uses, wallet_id = _USES.get(type(request), 0), getattr(request, "wallet_id", "")
+        if not uses:
+            return None
+        return grant(environment=self._environment.id, operation=request.kind, wallet_id=wallet_id, uses=uses)
 
     async def _verify(self, case: _Case, record: UserRecord) -> None:
         """Evidence and approvals verify, and suffice, but for the code of a second factor."""
@@ -272,41 +256,35 @@ class Gate:
             self._approvals.require_quorum(case.judged.approvers)
 
     async def _require_owner(self, case: _Case) -> None:
-        """The wallet, or the layer, is the user's.
+        """The wallet, or the layer, is the user's; and the wallet is one that the request can use.
 
-        :raises CosignerError: ``not_owner``, ``wallet_unknown``.
+        :raises CosignerError: ``not_owner``, ``wallet_unknown``, ``wallet_retired``, ``epoch_stale``, ``epoch_superseded``.
         """
+        case.opened = await self._owners.wallet_of(case.actor, case.request)
+        if case.opened is not None:
+            case.judged.epoch = case.opened.wallet.epoch
+            require_usable(case.opened, case.request)
         match case.request:
-            case (
-                m.Sign(wallet_id=wallet_id)
-                | m.SignEcdsa(wallet_id=wallet_id)
-                | a.HandOver(wallet_id=wallet_id)
-            ):
-                case.opened = await self._own(case.actor, wallet_id)
             case a.SetPolicy(layer=layer, subject=subject) if layer != "environment":
-                await self._require_sight(case.actor, layer, subject)
+                await self._owners.require_sight(case.actor, layer, subject)
                 self._rulebook.check(case.request)
 
-    async def _require_sight(self, actor: Actor, layer: str, subject: str) -> None:
-        """Who may see a layer: the environment's, every user; an account's, its user; a wallet's and its signers', the wallet's owner."""
-        match layer, subject.split(":"):
-            case "environment", [""]:
-                return
-            case "account", [user_id] if user_id == actor.user_id:
-                return
-            case ("wallet", [wallet_id]) | ("signer", [wallet_id, _]) if _IDS.fullmatch(subject):
-                await self._own(actor, wallet_id)
-                return
-        raise CosignerError("not_owner", "This layer is not yours.", culprit=Culprit.CLIENT)
+    async def _examine(self, case: _Case) -> None:
+        """What would fail anyway shall not be charged; and what would be signed is worked out from the payload."""
+        match case.request:
+            case m.SignEcdsa() as request:
+                signing.require_ecdsa(case.session)
+                self._burns.of(self._environment.id, case.actor.user_id).require_patience()
+                await self._examine_signing(case, request)
+            case m.Sign() as request:
+                await self._examine_signing(case, request)
+            case life.BeginReshare() as request:
+                reshares.require_possible(case.need_opened(), request)
 
-    async def _examine(self, case: _Case, request: m.Sign | m.SignEcdsa) -> None:
-        """Open the wallet's record, and work out from the payload what would be signed."""
-        if isinstance(request, m.SignEcdsa):  # what would fail anyway shall not be charged
-            signing.require_ecdsa(case.session)
-            self._burns.of(self._environment.id, case.actor.user_id).require_patience()
+    async def _examine_signing(self, case: _Case, request: m.Sign | m.SignEcdsa) -> None:
         opened = case.need_opened()
-        case.judged.epoch = opened.wallet.epoch
-        opened.require_epoch(request.epoch)
+        opened.require_party(request.party)
+        await self._backups.require_backup(case.actor, opened)
         case.signing = await compute(signing.examine, opened, request)
         case.judged.task = case.signing.task
 

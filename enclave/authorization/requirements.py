@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from protocol import accounts as a
+from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.receipts import GetLogHead
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from protocol.envelope.messages import Message
 
 Who = Literal["anybody", "user"]
-Rules = Literal["sign", "create", "delegate", "policy", "credential"]
+Rules = Literal["sign", "create", "refresh", "reshare", "export", "delegate", "policy", "credential"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Requirement:
     :ivar action: whether it changes state: it is then an action with a nonce, is judged, and leaves a receipt.
     :ivar rules: the operation as which the policy judges it; ``None``: no rules are asked.
     :ivar credential: whether one of the user's active credentials must vouch for it, as soon as the user has one.
+    :ivar strong: whether a user without any credential cannot have it at all.
     :ivar device_code: whether a device code may stand in for that credential.
     :ivar administrators: whether the environment's administrators must approve it, in place of rules.
     """
@@ -35,6 +37,7 @@ class Requirement:
     action: bool = False
     rules: Rules | None = None
     credential: bool = False
+    strong: bool = False
     device_code: bool = False
     administrators: bool = False
 
@@ -58,6 +61,18 @@ REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     m.SignEcdsa: Requirement(action=True, rules="sign"),
     m.BeginDkg: Requirement(action=True, rules="create"),
     m.FinishDkg: _READ,  # completes what was authorized when it began, in the same session
+    life.ListWallets: _READ,
+    life.ImportWallet: Requirement(action=True, rules="create", credential=True),
+    life.BeginReshare: Requirement(action=True, rules="reshare", credential=True),  # see REFRESH
+    life.FinishReshare: _READ,  # completes what was authorized when it began, in the same session
+    life.CommitReshare: Requirement(action=True),  # the new shares vouch
+    life.AbortReshare: Requirement(action=True),  # what counts today goes on counting
+    life.ExportShare: Requirement(action=True, rules="export", credential=True, strong=True),
+    life.DeleteWallet: Requirement(action=True, credential=True),
+    life.BeginBackup: Requirement(action=True),
+    life.ConfirmBackup: Requirement(action=True),  # the share in the backup vouches
+    life.OpenBackup: Requirement(action=True, rules="reshare", credential=True),  # whoever recovers reshares
+    life.RemoveBackup: Requirement(action=True, credential=True),
     a.HandOver: Requirement(action=True, rules="delegate", credential=True),
     a.RevokeSessionKeys: Requirement(action=True),  # no rule may keep a user from shutting a thief out
     a.CancelRecovery: Requirement(action=True, credential=True),
@@ -80,6 +95,7 @@ REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     a.NewServiceAccount: Requirement(action=True, administrators=True),
 }
 ENVIRONMENT_POLICY: Final = Requirement(action=True, administrators=True)
+REFRESH: Final = Requirement(action=True, rules="refresh")  # the same parties get new shares
 ACTIONS: Final = frozenset(
     str(kind.__struct_config__.tag) for kind, requirement in REQUIREMENTS.items() if requirement.action
 )
@@ -93,4 +109,6 @@ def requirement_of(request: Message) -> Requirement:
     """
     if isinstance(request, a.SetPolicy) and request.layer == "environment":
         return ENVIRONMENT_POLICY
+    if isinstance(request, life.BeginReshare) and request.purpose == "refresh":
+        return REFRESH
     return REQUIREMENTS[type(request)]

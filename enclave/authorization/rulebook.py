@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from enclave.records import CACHE_SECONDS
+from enclave.records import CACHE_SECONDS, nothing_more
 from policy import Policy, PolicyError, layer_bytes, layer_hash, parse_layer
 from protocol.accounts import LayerName, PolicyLayer
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.receipts import PolicyVersion
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from enclave.manifest import Environment
     from enclave.records import Records
     from policy import Layer
@@ -99,9 +101,12 @@ class Rulebook:
         named = self._parse(content).hash if content else NO_LAYER
         return PolicyLayer(layer=layer, subject=subject, version=revision, hash=named, content=content)
 
-    async def replace(self, request: SetPolicy) -> PolicyLayer:
+    async def replace(
+        self, request: SetPolicy, require: Callable[[], Awaitable[object]] = nothing_more
+    ) -> PolicyLayer:
         """Put another layer in force. Whether whoever asks may do that, the gate has decided.
 
+        :param require: raises if whoever asks may do it no longer; asked right before the write.
         :raises CosignerError: ``policy_invalid``; ``user_conflict``: the layer is another than the request says; and as
             :meth:`enclave.records.Records.write`.
         """
@@ -118,6 +123,7 @@ class Rulebook:
             key = _key(request.layer, request.subject)
             found = await self._records.read(KIND, key, StoredLayer)
             expected = 0 if found is None else found.revision
+            await require()
             await self._records.write(KIND, key, StoredLayer(version=1, content=content), expected=expected)
             self._absent.pop(key, None)
             self._changes += 1

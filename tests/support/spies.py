@@ -15,16 +15,18 @@ class Spy:
     :ivar opened: wallets whose record was opened.
     :ivar released: shares that were handed out.
     :ivar created: wallets whose share was taken in.
+    :ivar changed: wallets of which another share was kept, counts, or was destroyed.
     """
 
     opened: list[str] = field(default_factory=list)
     released: int = 0
     created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     @property
     def untouched(self) -> bool:
         """Nothing at all happened."""
-        return not (self.opened or self.released or self.created)
+        return not (self.opened or self.released or self.created or self.changed)
 
 
 class _Watched:
@@ -50,13 +52,24 @@ def watch(host: Host, environment: str = ENVIRONMENT) -> Spy:
     vault = host.enclave.environments.in_service(environment)._rooms.vault
     real_open, real_create = vault.open, vault.create
 
-    async def opened(wallet_id):
+    async def opened(wallet_id, *share_set):
         spy.opened.append(wallet_id)
-        return _Watched(await real_open(wallet_id), spy)
+        return _Watched(await real_open(wallet_id, *share_set), spy)
 
     async def create(permit, share, wallet, **rest):
-        await real_create(permit, share, wallet, **rest)
+        made = await real_create(permit, share, wallet, **rest)
         spy.created.append(wallet.wallet_id)
+        return made
+
+    def changing(real):
+        async def change(permit, opened, *rest, **more):
+            changed = await real(permit, opened, *rest, **more)
+            spy.changed.append(opened.wallet.wallet_id)
+            return changed
+
+        return change
 
     vault.open, vault.create = opened, create
+    for name in ("keep_pending", "commit", "abort", "retire"):
+        setattr(vault, name, changing(getattr(vault, name)))
     return spy

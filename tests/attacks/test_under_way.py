@@ -1,0 +1,157 @@
+"""Session keys that are revoked while the host holds a request up: what was waiting does not happen any more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import typing
+
+import pytest
+
+from enclave.accounts import session_keys
+from protocol import accounts as a
+from protocol import messages as m
+from protocol.receipts import Outcome
+from tests.attacks.test_authorization import payment, refuses, started, with_wallet
+from tests.attacks.test_rules import OPERATIONS, entries, handing, replace
+from tests.support.door import User, service_account
+from tests.support.holding import Held
+from tests.support.manifests import layer
+from tests.support.spies import watch
+from tests.support.world import ENVIRONMENT, Host, run
+
+
+def rooms(host: Host) -> typing.Any:
+    return host.enclave.environments.in_service(ENVIRONMENT)._rooms
+
+
+async def revoked_elsewhere(host: Host, user: User) -> None:
+    """Another enclave revokes the user's session key, and so much time passes that this one looks again."""
+    other = Host(storage=host.storage, kms=host.kms, manifest=host.manifest)
+    await other.start_enclave()
+    await rooms(other).gate._directory.change(
+        user.user_id, lambda record: session_keys.drop(record, [user.session_key.public])
+    )
+    rooms(host).gate._directory._records._monotonic = lambda: time.monotonic() + 11
+
+
+async def signing(user: User, wallet: str, _: User) -> object:
+    return await user.sign(wallet, payment(user, wallet))
+
+
+async def creating(user: User, _: str, __: User) -> object:
+    return await user.create()
+
+
+async def a_new_policy(user: User, wallet: str, _: User) -> object:
+    return await replace(user, "wallet", wallet, layer(OPERATIONS, name="wallet"))
+
+
+async def a_hand_over(desk: User, wallet: str, to: User) -> object:
+    return await handing(desk, to, wallet)
+
+
+async def a_device_code(user: User, _: str, __: User) -> object:
+    request = a.MakeDeviceCode()
+    return await user.door.call(request, authorization=user.authorize(request))
+
+
+UNDER_WAY = [signing, creating, a_new_policy, a_hand_over, a_device_code]
+
+
+@pytest.mark.parametrize("act", UNDER_WAY, ids=lambda act: act.__name__)
+def test_attack_what_waits_for_the_log_does_not_outlive_its_session_key(act):
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        to = user
+        if act is a_hand_over:
+            user = await service_account(to)
+            wallet = (await user.create()).wallet_id
+        spy, before = watch(host), set(host.storage.records)
+        log = Held(host.storage, "append_log")
+        under_way = asyncio.create_task(act(user, wallet, to))
+        await log.reached.wait()
+        await revoked_elsewhere(host, user)
+        after = dict(host.storage.records)
+        log.let_go()
+        refused = await refuses("session_key_rejected", under_way)
+        assert (spy.released, spy.created) == (0, [])
+        assert host.storage.records == after
+        assert set(after) == before
+        decision, outcome = entries(host)[-2:]
+        assert refused.receipt == next(iter(host.storage.log.values()))[-2]
+        assert outcome.body == Outcome(of=decision.sequence, code="session_key_rejected", result=None)
+
+    run(scenario)
+
+
+def test_attack_a_signature_that_waits_for_the_log_is_not_made_once_its_key_is_revoked_here():
+    """The user shuts the thief out at the same enclave, and the host lets the revocation pass before the thief's own entry."""
+
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        phone = await User.log_in(host, user.subject)
+        spy = watch(host)
+        put = Held(host.storage, "put", lambda key, *_, **__: "/users/" in key)
+        revocation = asyncio.create_task(
+            phone.door.call(a.RevokeSessionKeys(session_keys=[user.session_key.public]), m.Done)
+        )
+        await put.reached.wait()
+        log = Held(host.storage, "append_log")
+        stolen = asyncio.create_task(user.sign(wallet, payment(user, wallet)))
+        await log.reached.wait()
+        put.let_go()
+        await revocation
+        log.let_go()
+        await refuses("session_unknown", stolen)
+        assert spy.released == 0
+        assert isinstance(entries(host)[-1].body, Outcome)
+
+    run(scenario)
+
+
+def test_attack_a_key_generation_is_not_finished_once_its_session_key_is_revoked():
+    """The host holds up the write that makes the wallet its user's: no share is stored after that."""
+
+    async def scenario():
+        host = await started()
+        user = await User.log_in(host)
+        spy = watch(host)
+        put = Held(host.storage, "put", lambda key, *_, **__: "/owners/" in key)
+        under_way = asyncio.create_task(user.create())
+        await put.reached.wait()
+        await revoked_elsewhere(host, user)
+        put.let_go()
+        await refuses("session_key_rejected", under_way)
+        assert spy.created == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("act", "part"), [(a_new_policy, "/policies/wallet/"), (a_hand_over, "/users/")])
+def test_attack_what_waits_for_storage_does_not_outlive_its_session_key(act, part):
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        to = user
+        if act is a_hand_over:
+            user = await service_account(to)
+            wallet = (await user.create()).wallet_id
+            to = await User.log_in(host)
+            await host.start_enclave()  # it has to look the recipient up
+            await user.reopen()
+        log = Held(host.storage, "append_log")
+        under_way = asyncio.create_task(act(user, wallet, to))
+        await log.reached.wait()
+        read = Held(host.storage, "get", lambda key: part in key and user.user_id not in key)
+        log.let_go()
+        await read.reached.wait()
+        await revoked_elsewhere(host, user)
+        after = dict(host.storage.records)
+        read.let_go()
+        await refuses("session_key_rejected", under_way)
+        assert host.storage.records == after
+
+    run(scenario)
