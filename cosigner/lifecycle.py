@@ -7,8 +7,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.envelope.messages import Done
 from protocol.lifecycle import DeleteWallet, ListWallets, RemoveBackup, WalletList
+from protocol.messages import WalletReply
 from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, THRESHOLD
 
 from . import exporting, importing, reshare, settling
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from protocol.lifecycle import Purpose
-    from protocol.messages import WalletReply
     from protocol.wallets import BackupInfo, WalletEntry, WalletInfo, WalletStatus
     from threshold import KeyShare
     from threshold.device import SecretKey
@@ -180,7 +179,7 @@ class LifecycleCalls:
 
         :raises EnclaveRefused: ``backup_unknown``.
         """
-        await self._actions.act(RemoveBackup(wallet_id, backup_id), Done, given=given)
+        await self._actions.act(RemoveBackup(wallet_id, backup_id), WalletReply, given=given)
         for location in locations:
             if location.kind != "service":  # there the enclave closes the slot itself
                 await location.delete(making.name_at(location, wallet_id, backup_id, None))
@@ -251,7 +250,7 @@ class LifecycleCalls:
         backups: list[BackupInfo] = []
         with contextlib.suppress(CosignerError):
             backups = (await settling.ask(self._actions, wallet_id)).status.backups
-        await self._actions.act(DeleteWallet(wallet_id), Done, given=given)
+        await self._actions.act(DeleteWallet(wallet_id), WalletReply, given=given)
         await asyncio.to_thread(self._unlocked().forget, wallet_id)
         for location in locations:
             for info in backups:

@@ -11,7 +11,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.envelope.messages import Done
 from protocol.lifecycle import AbortReshare, CommitReshare
 from protocol.messages import GetWallet, WalletReply
 
@@ -80,7 +79,7 @@ async def commit(actions: Actions, store: ShareStore, decided: NextHeader, kind:
 
 async def abort(actions: Actions, wallet_id: str, epoch: int) -> None:
     """Have the enclave drop shares that nobody has decided on."""
-    await actions.act(AbortReshare(wallet_id=wallet_id, epoch=epoch), Done)
+    await actions.act(AbortReshare(wallet_id=wallet_id, epoch=epoch), WalletReply)
 
 
 async def _settle_one(
@@ -98,7 +97,7 @@ async def _settle_one(
     try:
         await commit(actions, store, decided, kind)
     except EnclaveRefused as error:
-        if error.code not in {"reshare_unknown", "proof_invalid"}:
+        if error.code not in {"reshare_unknown", "invalid_proof"}:
             raise
         return False  # what waits there is another device's
     return True

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from protocol.binding import backup_context
 from protocol.envelope.errors import CosignerError, Culprit
-from protocol.envelope.messages import Done
-from protocol.lifecycle import BackupKey, BeginBackup, ConfirmBackup, OpenBackup, RemoveBackup
+from protocol.lifecycle import BackupKey, BeginBackup, ConfirmBackup, OpenBackup
+from protocol.messages import WalletReply
 from threshold.device import Passcode
 
 from . import files
@@ -109,25 +108,20 @@ async def make(
     )
     sealing_key = files.service_key(header, key.key, passcode)
     blob = files.seal(share, header, sealing_key)
-    try:
-        names = {}
-        for location in plan.locations:
-            name = names[location.kind] = name_at(location, wallet.wallet_id, key.backup_id, key.locator)
-            returned = await _put_and_get(location, name, blob)
-        read = files.BackupFile.decode(returned).open_with(sealing_key)
-        await actions.act(
-            ConfirmBackup(
-                wallet_id=wallet.wallet_id,
-                backup_id=key.backup_id,
-                locations=list(names),
-                proof=read.prove(header.context),
-            ),
-            Done,
-        )
-    except BaseException:
-        with contextlib.suppress(CosignerError):
-            await actions.act(RemoveBackup(wallet.wallet_id, key.backup_id), Done)
-        raise
+    names = {}
+    for location in plan.locations:
+        name = names[location.kind] = name_at(location, wallet.wallet_id, key.backup_id, key.locator)
+        returned = await _put_and_get(location, name, blob)
+    read = files.BackupFile.decode(returned).open_with(sealing_key)
+    await actions.act(
+        ConfirmBackup(
+            wallet_id=wallet.wallet_id,
+            backup_id=key.backup_id,
+            locations=list(names),
+            proof=read.prove(header.context),
+        ),
+        WalletReply,
+    )
     return MadeBackup(key.backup_id, share.identifier, names)
 
 

@@ -18,7 +18,6 @@ from cosigner.errors import EnclaveRefused, HostError
 from cosigner.store import ShareStore
 from protocol.binding import backup_context, commit_context, reshare_context
 from protocol.envelope.errors import Culprit, Reaction
-from protocol.envelope.messages import Done
 from protocol.lifecycle import (
     AbortReshare,
     BackupKey,
@@ -160,7 +159,9 @@ class Model:
             case AbortReshare(epoch=epoch):
                 if self.record.pending is not None and self.record.pending.wallet.epoch == epoch:
                     self._write(pending=None)
-                return Done()
+                elif epoch == self.record.active.wallet.epoch:
+                    raise _refused("reshare_committed")
+                return self.reply()
             case BeginBackup():
                 return self._begin_backup(request)
             case ConfirmBackup():
@@ -175,7 +176,7 @@ class Model:
                 return BackupKey(backup_id, kept.key, kept.locator)
             case RemoveBackup(backup_id=backup_id):
                 self._write(backups={k: v for k, v in self.record.backups.items() if k != backup_id})
-                return Done()
+                return self.reply()
         raise AssertionError(request)
 
     def reply(self) -> WalletReply:
@@ -270,7 +271,7 @@ class Model:
         self._write(backups={**self.record.backups, backup_id: kept})
         return BackupKey(backup_id, kept.key, kept.locator)
 
-    def _confirm_backup(self, request: ConfirmBackup) -> Done:
+    def _confirm_backup(self, request: ConfirmBackup) -> WalletReply:
         kept = self.record.backups[request.backup_id]
         of = self.record.active if kept.info.epoch == self.record.active.wallet.epoch else self.record.pending
         assert of is not None
@@ -284,7 +285,7 @@ class Model:
         of.share.verify_proof(kept.info.party, context, request.proof)
         info = msgspec.structs.replace(kept.info, proved_at=2, locations=request.locations)
         self._write(backups={**self.record.backups, request.backup_id: replace(kept, info=info)})
-        return Done()
+        return self.reply()
 
     # --- signing -------------------------------------------------------------------------------------------------------------
 

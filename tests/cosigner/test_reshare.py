@@ -454,7 +454,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(step=st.integers(min_value=0, max_value=30), after=st.booleans())
     def renew_and_die(self, step: int, after: bool) -> None:  # noqa: FBT001
-        crash_at(step, lambda: self.device.renew(), after=after)
+        crash_at(step, self.device.renew, after=after)
 
     @rule()
     def settle(self) -> None:

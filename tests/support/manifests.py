@@ -47,7 +47,7 @@ EVERYTHING = (
     {
         "name": "every operation",
         "ruleType": "allow",
-        "operations": ["create", "delegate", "policy", "credential"],
+        "operations": ["create", "refresh", "reshare", "export", "delegate", "policy", "credential"],
     },
 )
 
