@@ -22,9 +22,9 @@ from .errors import (
 )
 from .evidence import Evidence
 from .keys import SigningKey
+from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
 from .store import ShareStore
 from .sync import Client
-from .wallet_signing import BitcoinSignature, EthereumSignature, SolanaSignature
 
 __all__ = [
     "AsyncClient",

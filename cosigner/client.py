@@ -3,88 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
-from protocol.messages import (
-    GetWallet,
-    WalletReply,
-)
-from protocol.wallets import WalletInfo
-from threshold import derive_public_key
-from threshold.payload import (
-    bitcoin_address,
-    evm_address,
-    solana_address,
-)
-
-from . import keygen
+from . import keygen, settling
 from .accounts import AccountCalls
 from .actions import Actions
+from .backups.locations.service import ServiceLocation
 from .delegation.calls import DelegationCalls
 from .errors import StoreError
 from .evidence import Evidence
 from .identity import DEFAULT_LIFETIME, Identity
+from .lifecycle import LifecycleCalls
 from .session import SessionKeeper
+from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
+from .signing_calls import SigningCalls
+from .store import StoredWallet
 from .transport import Transport
-from .wallet_signing import SigningCalls
+from .wallets import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from attestation import VerifiedAttestation
+    from protocol.wallets import WalletInfo
     from threshold import KeyShare
 
+    from .backups.locations import BackupLocation
     from .config import ClientConfig
     from .evidence import Given
     from .identity import Keyring, TokenProvider
     from .keys import SigningKey
     from .receipts import Receipt
     from .session import Session
-    from .store import ShareStore, StoredWallet
+    from .store import ShareStore
     from .transport import Traffic
 
 
-@dataclass(frozen=True)
-class Wallet:
-    """A wallet's public facts.
-
-    :ivar address: as its chain writes it.
-    :ivar public_key: 32 bytes (Ed25519) or 33 (secp256k1, the Taproot internal key).
-    """
-
-    wallet_id: str
-    chain: str
-    network: str
-    suite: str
-    address: str
-    public_key: bytes
-    epoch: int
-
-    @classmethod
-    def of(cls, info: WalletInfo) -> Wallet:
-        """The public facts of ``info``, with the address worked out."""
-        return cls(
-            wallet_id=info.wallet_id,
-            chain=info.chain,
-            network=info.network,
-            suite=info.suite,
-            address=address_of(info.chain, info.network, info.public_key),
-            public_key=info.public_key,
-            epoch=info.epoch,
-        )
-
-
-def address_of(chain: str, network: str, public_key: bytes) -> str:
-    """The address of a public key, as its chain writes it."""
-    match chain:
-        case "solana":
-            return solana_address(public_key)
-        case "bitcoin":
-            return bitcoin_address(public_key, network)
-        case _:
-            return evm_address(public_key)
+__all__ = [
+    "AsyncClient",
+    "BitcoinSignature",
+    "ClientOptions",
+    "EthereumSignature",
+    "SolanaSignature",
+    "Wallet",
+]
 
 
 class ClientOptions(TypedDict, total=False):
@@ -99,7 +61,7 @@ class ClientOptions(TypedDict, total=False):
     transport: Transport | None
 
 
-class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
+class AsyncClient(AccountCalls, LifecycleCalls, DelegationCalls, SigningCalls):
     """An asynchronous client. Use it as an async context manager.
 
     :param config: where the host is and what the client trusts.
@@ -173,15 +135,6 @@ class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
         """
         return (await self._keeper.enclave(fresh=True)).attestation
 
-    async def derived_address(self, wallet_id: str, path: Sequence[int]) -> str:
-        """The address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet.
-
-        :raises ThresholdError: ``invalid_path``, ``invalid_public_key`` (a Solana wallet has no such addresses).
-        """
-        share, wallet = await self._load(wallet_id)
-        key = derive_public_key(wallet.public_key, share.chain_code, list(path))
-        return address_of(wallet.chain, wallet.network, key)
-
     async def open(self, *, ecdsa: bool = False) -> None:
         """Open the session now rather than at the first use.
 
@@ -205,20 +158,20 @@ class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
         :param network: for Bitcoin ``mainnet`` (default), ``testnet``, ``signet`` or ``regtest``.
         :raises CosignerError: see :func:`cosigner.keygen.create`.
         """
-        info = await keygen.create(
-            self._keeper, self._actions, self._unlocked(), chain=chain, network=network, given=given
-        )
+        info = await keygen.create(self._actions, self._unlocked(), chain=chain, network=network, given=given)
         return Wallet.of(info)
 
     async def resume_wallet(self, wallet_id: str) -> Wallet | None:
-        """Settle a wallet that a crash left pending; ``None``, and still pending, when the enclave does not know it.
+        """Settle a wallet whose creation, import, recovery or renewal a crash left open; ``None``, and still pending, when the enclave does not know it.
 
         :raises StoreError: ``environment_mismatch``: the wallet belongs to another environment.
         """
         store = self._unlocked()
+        if await asyncio.to_thread(store.decided, wallet_id) is not None:
+            return Wallet.of((await self._load(wallet_id))[1])
         pending = await asyncio.to_thread(store.pending, wallet_id)
         self._require_environment(pending)
-        info = await keygen.resume(self._keeper, store, pending.info)
+        info = await keygen.resume(self._actions, store, pending.info)
         return None if info is None else Wallet.of(info)
 
     async def enclave_wallet(self, wallet_id: str) -> Wallet:
@@ -226,14 +179,19 @@ class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
 
         :raises EnclaveRefused: ``wallet_unknown``, ``sealed_record_rejected``, ``epoch_stale``.
         """
+        return Wallet.of((await settling.ask(self._actions, wallet_id)).wallet)
 
-        async def ask(session: Session) -> WalletReply:
-            return await session.call(GetWallet(wallet_id), WalletReply)
-
-        return Wallet.of((await self._keeper.run(ask)).wallet)
+    def service_storage(self) -> BackupLocation:
+        """The service's own storage, as a location of backups."""
+        return ServiceLocation(self._config.api_url, self._config.environment)
 
     async def _load(self, wallet_id: str) -> tuple[KeyShare, WalletInfo]:
-        share, stored = self._unlocked().load(wallet_id)
+        store = self._unlocked()
+        decided = await asyncio.to_thread(store.decided, wallet_id)
+        if decided is not None:
+            self._require_environment(StoredWallet(decided.environment, decided.wallet, pending=True))
+            await settling.settle(self._actions, store, wallet_id)
+        share, stored = store.load(wallet_id)
         self._require_environment(stored)
         return share, stored.info
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .evidence import Given
     from .evm import CosignerAccount, EvmPayload, EvmSignature
     from .receipts import Receipt
+    from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
     from .store import ShareStore
-    from .wallet_signing import BitcoinSignature, EthereumSignature, SolanaSignature
 
 
 class Client(SyncAccountCalls):

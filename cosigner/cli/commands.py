@@ -24,7 +24,7 @@ from .inputs import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..wallet_signing import EthereumSignature  # noqa: TID252
+    from ..signed import EthereumSignature  # noqa: TID252
     from .output import Output
 
 

@@ -24,8 +24,8 @@ from ..errors import StoreError  # noqa: TID252
 from ..evidence import Evidence  # noqa: TID252
 from ..identity import Identity  # noqa: TID252
 from ..session import SessionKeeper  # noqa: TID252
+from ..signing_calls import SigningCalls  # noqa: TID252
 from ..transport import Transport  # noqa: TID252
-from ..wallet_signing import SigningCalls  # noqa: TID252
 
 if TYPE_CHECKING:
     from collections.abc import Callable

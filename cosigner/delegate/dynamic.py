@@ -25,7 +25,7 @@ from .client import DelegatedWallet
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ..wallet_signing import EthereumSignature  # noqa: TID252
+    from ..signed import EthereumSignature  # noqa: TID252
 
 _C = TypeVar("_C", bound="_DelegatedClient")
 

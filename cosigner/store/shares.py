@@ -28,8 +28,6 @@ from .files import Version, read, remove, rename, version, write, writing
 from .formats import EpochFile, EpochHeader, NextFile, NextHeader, ShareFile, ShareHeader, StoredWallet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from threshold import DkgRound3, KeyShare, SealingKey
 
 _EPOCH_CHECK: Final = b"cosigner/newest-epoch/v1"
@@ -60,8 +58,10 @@ class ShareFiles:
         found = []
         for path in sorted([*active.values(), *(pending | recovering).values()]):
             with contextlib.suppress(StoreError):
-                kind = NextFile if path.suffix == ".next" else ShareFile
-                header = read(path, kind, missing="wallet_missing").header
+                if path.suffix == ".next":
+                    header: ShareHeader | NextHeader = read(path, NextFile, missing="wallet_missing").header
+                else:
+                    header = read(path, ShareFile, missing="wallet_missing").header
                 found.append(
                     StoredWallet(
                         header.environment, header.wallet, path.suffix != ".share", path.stem in renewing
@@ -167,12 +167,8 @@ class ShareFiles:
 
         :raises StoreError: ``store_unwritable``, ``store_malformed``, ``share_rejected``.
         """
-        if epoch <= self.newest(wallet_id):
-            return
-        header = EpochHeader(version=1, environment=environment, wallet_id=wallet_id, epoch=epoch)
-        check = self._key.seal_bytes(_EPOCH_CHECK, cbor.encode(header))
-        with writing(self._directory):
-            write(self._path(wallet_id, "epoch"), cbor.encode(EpochFile(header=header, check=check)))
+        if epoch > self.newest(wallet_id):
+            self._remember(environment, wallet_id, epoch)
 
     def forget(self, wallet_id: str) -> None:
         """Remove everything of a wallet but its receipts: it was deleted.
@@ -186,32 +182,17 @@ class ShareFiles:
 
     # --- the share that comes next -------------------------------------------------------------------------------------------
 
-    def decide(
-        self,
-        environment: str,
-        share: KeyShare,
-        wallet: WalletInfo,
-        *,
-        confirmation: bytes,
-        proofs: Sequence[bytes],
-    ) -> None:
+    def decide(self, header: NextHeader, share: KeyShare) -> None:
         """Store durably the share that the enclave is going to be told to commit. From here on there is no way but forward.
 
-        :param confirmation: the enclave's.
-        :param proofs: of every party but the enclave, ascending.
         :raises StoreError: ``store_unwritable``.
         """
-        header = NextHeader(
-            version=1,
-            environment=environment,
-            party=CLIENT_PARTY,
-            wallet=wallet,
-            confirmation=confirmation,
-            proofs=list(proofs),
-        )
         sealed = self._key.seal_share(share, cbor.encode(header))
         with writing(self._directory):
-            write(self._path(wallet.wallet_id, "next"), cbor.encode(NextFile(header=header, sealed=sealed)))
+            write(
+                self._path(header.wallet.wallet_id, "next"),
+                cbor.encode(NextFile(header=header, sealed=sealed)),
+            )
 
     def decided(self, wallet_id: str, kind: str = "next") -> NextHeader | None:
         """What was decided and is not settled; its seal is good.
@@ -230,7 +211,7 @@ class ShareFiles:
         share, header = self._open_next(wallet_id, self._path(wallet_id, kind))
         new = ShareHeader(version=1, environment=header.environment, party=header.party, wallet=header.wallet)
         self._save(new, self._key.seal_share(share, cbor.encode(new)), "share")
-        self.observe(header.environment, wallet_id, header.wallet.epoch)
+        self._remember(header.environment, wallet_id, header.wallet.epoch)
         with writing(self._directory):
             for old in ("next", "aside", "pending"):
                 remove(self._path(wallet_id, old))
@@ -274,6 +255,12 @@ class ShareFiles:
         if facts != (wallet.suite, CLIENT_PARTY, wallet.epoch, wallet.public_key, wallet.wallet_id):
             raise _share_rejected(wallet_id)
         return share
+
+    def _remember(self, environment: str, wallet_id: str, epoch: int) -> None:
+        header = EpochHeader(version=1, environment=environment, wallet_id=wallet_id, epoch=epoch)
+        check = self._key.seal_bytes(_EPOCH_CHECK, cbor.encode(header))
+        with writing(self._directory):
+            write(self._path(wallet_id, "epoch"), cbor.encode(EpochFile(header=header, check=check)))
 
     def _remembered(self, wallet_id: str, environment: str | None) -> int:
         path = self._path(wallet_id, "epoch")

@@ -39,9 +39,9 @@ from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
 from cosigner.evm import AsyncCosignerAccount, CosignerAccount, typed_data_json, unsigned_transaction
 from cosigner.evm.web3 import sign_and_send_raw
+from cosigner.signed import EthereumSignature
 from cosigner.store import ShareFile
 from cosigner.sync import Client
-from cosigner.wallet_signing import EthereumSignature
 from enclave import realm as enclave_realm
 from enclave import server as enclave_server
 from enclave.vault import StoredShare

@@ -17,8 +17,8 @@ from solders.transaction import Transaction
 
 from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
+from cosigner.signed import BitcoinSignature, SolanaSignature
 from cosigner.store import ShareStore
-from cosigner.wallet_signing import BitcoinSignature, SolanaSignature
 from enclave import realm as enclave_realm
 from protocol.envelope.errors import Culprit
 from protocol.messages import Sign, Signed

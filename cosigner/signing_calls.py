@@ -1,9 +1,8 @@
-"""Signing with a wallet's share: what clients of users and of delegates have in common. Results are verified before they are returned."""
+"""What a user signs: the calls of :class:`cosigner.client.AsyncClient` that take a transaction or a message."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 from protocol.messages import (
     EvmMessagePayload,
@@ -15,18 +14,15 @@ from protocol.messages import (
     SolanaTextPayload,
 )
 from threshold import derive_public_key
-from threshold.payload import (
-    evm_signature_assemble,
-    evm_transaction_assemble,
-    psbt_finalize,
-    solana_assemble,
-)
 
 from . import evm, signing
 from .evm import EvmMessage, EvmTransaction, EvmTypedData
+from .signed import SolanaSignature, bitcoin_signature, ethereum_signature, solana_signature
+from .wallets import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
     from protocol.wallets import WalletInfo
     from threshold import KeyShare
@@ -34,58 +30,25 @@ if TYPE_CHECKING:
     from .actions import Actions
     from .evidence import Given
     from .evm import AsyncCosignerAccount
-
-
-@dataclass(frozen=True)
-class SolanaSignature:
-    """:ivar transaction: the wire transaction, or ``None`` while signatures of others are missing."""
-
-    message: bytes
-    signature: bytes
-    transaction: bytes | None
-    summary: dict[str, object]
-
-
-@dataclass(frozen=True)
-class BitcoinSignature:
-    """:ivar transaction: the network serialization, or ``None`` while inputs of others are unsigned."""
-
-    psbt: bytes
-    signatures: dict[int, bytes]
-    sighashes: dict[int, bytes]
-    transaction: bytes | None
-    summary: dict[str, object]
-
-
-@dataclass(frozen=True)
-class EthereumSignature:
-    """A signature over an EVM payload.
-
-    :ivar digest: the 32 bytes that were signed.
-    :ivar signature: r, s and 27 or 28: 65 bytes.
-    :ivar recovery_id: 0 or 1.
-    :ivar public_key: the key that signed, 33 bytes.
-    :ivar transaction: the raw signed transaction; ``None`` for messages and typed data.
-    :ivar transaction_hash: its hash.
-    """
-
-    digest: bytes
-    signature: bytes
-    recovery_id: int
-    public_key: bytes
-    transaction: bytes | None
-    transaction_hash: bytes | None
-    summary: dict[str, object]
+    from .signed import BitcoinSignature, EthereumSignature
 
 
 class SigningCalls:
-    """The signing calls of :class:`cosigner.client.AsyncClient` and of delegates' clients."""
+    """The calls of :class:`cosigner.client.AsyncClient` that sign."""
 
     _actions: Actions
 
     async def _load(self, wallet_id: str) -> tuple[KeyShare, WalletInfo]:
-        """The share that signs for a wallet."""
         raise NotImplementedError
+
+    async def derived_address(self, wallet_id: str, path: Sequence[int]) -> str:
+        """The address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet.
+
+        :raises ThresholdError: ``invalid_path``, ``invalid_public_key`` (a Solana wallet has no such addresses).
+        """
+        share, wallet = await self._load(wallet_id)
+        key = derive_public_key(wallet.public_key, share.chain_code, list(path))
+        return address_of(wallet.chain, wallet.network, key)
 
     async def sign_solana(
         self,
@@ -102,14 +65,12 @@ class SigningCalls:
         """
         share, wallet = await self._load(wallet_id)
         done = await signing.cosign(self._actions, share, wallet, SolanaPayload(message), given=given)
-        signatures = {**(other_signatures or {}), wallet.public_key: done.signatures[0]}
-        required = done.task.summary["required_signers"]
-        complete = isinstance(required, list) and len(required) == len(signatures)
-        return SolanaSignature(
-            message=message,
-            signature=done.signatures[0],
-            transaction=solana_assemble(message, signatures) if complete else None,
-            summary=done.task.summary,
+        return solana_signature(
+            message,
+            done.task,
+            done.signatures[0],
+            public_key=wallet.public_key,
+            other_signatures=other_signatures,
         )
 
     async def sign_solana_text(self, wallet_id: str, text: bytes, **given: Unpack[Given]) -> SolanaSignature:
@@ -135,15 +96,7 @@ class SigningCalls:
         """
         share, wallet = await self._load(wallet_id)
         done = await signing.cosign(self._actions, share, wallet, PsbtPayload(psbt), path=path, given=given)
-        signatures = dict(zip(done.task.inputs, done.signatures, strict=True))
-        finished = psbt_finalize(psbt, signatures)
-        return BitcoinSignature(
-            psbt=finished["psbt"],
-            signatures=signatures,
-            sighashes=dict(zip(done.task.inputs, done.task.digests, strict=True)),
-            transaction=finished["transaction"],
-            summary=done.task.summary,
-        )
+        return bitcoin_signature(psbt, done.task, done.signatures)
 
     async def sign_evm_transaction(
         self, wallet_id: str, unsigned: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
@@ -204,20 +157,7 @@ class SigningCalls:
     ) -> EthereumSignature:
         share, wallet = await self._load(wallet_id)
         done = await signing.cosign_ecdsa(self._actions, share, wallet, payload, path=path, given=given)
-        (digest,) = done.task.digests
-        signature, recovery_id, key = done.signature, done.recovery_id, done.public_key
-        assembled = None
-        if isinstance(payload, EvmTransactionPayload):
-            assembled = evm_transaction_assemble(payload.transaction, signature, recovery_id, key)
-        return EthereumSignature(
-            digest=digest,
-            signature=evm_signature_assemble(digest, signature, recovery_id, key),
-            recovery_id=recovery_id,
-            public_key=key,
-            transaction=assembled["raw"] if assembled else None,
-            transaction_hash=assembled["hash"] if assembled else None,
-            summary=done.task.summary,
-        )
+        return ethereum_signature(payload, done)
 
 
 def _evm_payload(payload: evm.EvmPayload) -> EvmPayload:
