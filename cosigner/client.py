@@ -13,7 +13,6 @@ from .delegation.calls import DelegationCalls
 from .errors import StoreError
 from .evidence import Evidence
 from .identity import DEFAULT_LIFETIME, Identity
-from .lifecycle import LifecycleCalls
 from .session import SessionKeeper
 from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
 from .signing_calls import SigningCalls
@@ -61,7 +60,7 @@ class ClientOptions(TypedDict, total=False):
     transport: Transport | None
 
 
-class AsyncClient(AccountCalls, LifecycleCalls, DelegationCalls, SigningCalls):
+class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
     """An asynchronous client. Use it as an async context manager.
 
     :param config: where the host is and what the client trusts.

@@ -286,6 +286,26 @@ class LifecycleCalls:
         """Renew the shares of the wallet that the enclave described; by default for the same parties."""
         parties = parties or reply.wallet.parties
         plan = self._backup_as_before(reply) if backup is None else backup
+        info = await reshare.renew(
+            self._actions,
+            self._unlocked(),
+            share,
+            reply.wallet,
+            purpose=purpose,
+            parties=parties,
+            prepare=self._preparing(parties, plan, apart),
+            given=given,
+        )
+        await clear_away(reply, plan.locations)
+        return Wallet.of(info)
+
+    def _preparing(
+        self, parties: int, plan: BackupPlan, apart: Mapping[int, Apart] | None
+    ) -> reshare.Prepare:
+        """What must be done with new shares before they may count.
+
+        :raises BackupError: ``apart_missing``.
+        """
         apart = apart or {}
         further = set(range(THRESHOLD + 1, parties + 1))
         if set(apart) != further:
@@ -305,18 +325,7 @@ class LifecycleCalls:
             if plan.locations:
                 await making.make(self._actions, new.shares[CLIENT_PARTY], new.wallet, plan)
 
-        info = await reshare.renew(
-            self._actions,
-            self._unlocked(),
-            share,
-            reply.wallet,
-            purpose=purpose,
-            parties=parties,
-            prepare=prepare,
-            given=given,
-        )
-        await _clear_away(reply, plan.locations)
-        return Wallet.of(info)
+        return prepare
 
     def _backup_as_before(self, reply: WalletReply) -> BackupPlan:
         """A plan that needs nothing of the user.
@@ -359,7 +368,7 @@ def _readable(reply: WalletReply, locations: Sequence[BackupLocation]) -> Backup
     )
 
 
-async def _clear_away(before: WalletReply, locations: Sequence[BackupLocation]) -> None:
+async def clear_away(before: WalletReply, locations: Sequence[BackupLocation]) -> None:
     """Delete what lies at locations of backups whose shares are worthless now; what cannot be deleted is no danger."""
     for info in before.status.backups:
         for location in locations:

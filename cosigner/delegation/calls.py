@@ -20,29 +20,26 @@ from protocol.delegation import (
 )
 from protocol.envelope.messages import Done
 
+from ..lifecycle import LifecycleCalls, clear_away  # noqa: TID252
 from . import approving, settings
 from .terms import DEFAULT_LIFETIME, canonical, terms_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from protocol.delegation import DelegationSettings
-    from protocol.wallets import WalletInfo
-    from threshold import KeyShare
 
-    from ..actions import Actions  # noqa: TID252
+    from ..backups.making import Apart, BackupPlan  # noqa: TID252
     from ..config import ClientConfig  # noqa: TID252
     from ..evidence import Given  # noqa: TID252
-    from ..session import Session, SessionKeeper  # noqa: TID252
-    from ..store import ShareStore  # noqa: TID252
+    from ..session import Session  # noqa: TID252
     from .terms import Limits
 
 
-class DelegationCalls:
+class DelegationCalls(LifecycleCalls):
     """Delegated access. Calls that change something take ``mfa_token`` and ``approvals``, as those about accounts do."""
 
-    _keeper: SessionKeeper
-    _actions: Actions
     _config: ClientConfig
 
     async def delegation_settings(self) -> DelegationSettingsReply:
@@ -64,23 +61,35 @@ class DelegationCalls:
         limits: Limits | bytes,
         *,
         lifetime: timedelta = DEFAULT_LIFETIME,
+        backup: BackupPlan | None = None,
+        apart: Mapping[int, Apart] | None = None,
         **given: Unpack[Given],
     ) -> DelegationInfo:
         """Let the environment's app sign for this wallet, within limits, until then or until revoked.
 
-        The user's own share is replaced on the way; the address stays.
+        The user's own shares are replaced on the way, for which ``backup`` and ``apart`` are as in :meth:`refresh_wallet`; the address stays.
 
         :param limits: or a policy's layer ``signer`` as JSON.
-        :raises CosignerError: ``delegation_disabled``, ``developer_key_missing``, ``settings_unapproved``, and what the enclave refuses.
+        :raises CosignerError: ``delegation_disabled``, ``developer_key_missing``, ``settings_unapproved``, what the enclave refuses, and as
+            :meth:`refresh_wallet`.
         :raises PolicyError: the limits are not well formed.
         """
         chosen = (await self.delegation_settings()).settings
+        reply = await self._settle(wallet_id)
         share, wallet = await self._load(wallet_id)
-        terms = terms_for(chosen, wallet, limits, lifetime=lifetime)
-        key = chosen.active_key()
-        if key is None:
-            raise AssertionError  # terms_for has looked
-        await approving.approve(self._actions, self._unlocked(), share, wallet, terms, key=key, given=given)
+        terms, key = terms_for(chosen, wallet, limits, lifetime=lifetime)
+        plan = self._backup_as_before(reply) if backup is None else backup
+        await approving.approve(
+            self._actions,
+            self._unlocked(),
+            share,
+            wallet,
+            terms,
+            key=key,
+            prepare=self._preparing(wallet.parties, plan, apart),
+            given=given,
+        )
+        await clear_away(reply, plan.locations)
         return next(
             found
             for found in await self.delegations(wallet_id)
@@ -154,9 +163,3 @@ class DelegationCalls:
     ) -> None:
         """As :meth:`revoke_delegation`, for any user's wallet. Needs a quorum of administrators."""
         await self._actions.act(RevokeDelegationAsAdministrator(wallet_id, share_set_id), Done, given=given)
-
-    async def _load(self, wallet_id: str) -> tuple[KeyShare, WalletInfo]:
-        raise NotImplementedError
-
-    def _unlocked(self) -> ShareStore:
-        raise NotImplementedError

@@ -18,7 +18,7 @@ from ..policies import CHAINS  # noqa: TID252
 from ..session_keys import now_ms  # noqa: TID252
 
 if TYPE_CHECKING:
-    from protocol.delegation import DelegationSettings
+    from protocol.delegation import DelegationSettings, DeveloperKey
     from protocol.wallets import WalletInfo
 
 DEFAULT_LIFETIME: Final = timedelta(days=30)
@@ -86,8 +86,8 @@ def terms_for(
     limits: Limits | bytes,
     *,
     lifetime: timedelta = DEFAULT_LIFETIME,
-) -> DelegationTerms:
-    """Terms for the settings' app, encrypted to the settings' active key.
+) -> tuple[DelegationTerms, DeveloperKey]:
+    """Terms for the settings' app, and the settings' active key, which they name.
 
     :param limits: or a layer ``signer`` as JSON.
     :raises CosignerError: ``delegation_disabled``, ``developer_key_missing``, ``chain_unsupported``.
@@ -103,7 +103,7 @@ def terms_for(
             "The developer has no active encryption key; an administrator sets one: `cosigner delegation configure`.",
             culprit=Culprit.CLIENT,
         )
-    return DelegationTerms(
+    terms = DelegationTerms(
         share_set_id=str(uuid.uuid4()),
         app=settings.app,
         rules=limits.rules(wallet.chain) if isinstance(limits, Limits) else canonical(limits),
@@ -111,3 +111,4 @@ def terms_for(
         kid=key.kid,
         key_hash=hashlib.sha256(key.public_key).digest(),
     )
+    return terms, key
