@@ -100,7 +100,7 @@ def terms_for(
     if key is None:
         raise CosignerError(
             "developer_key_missing",
-            "The developer has no active encryption key; an administrator sets one: `cosigner delegation configure`.",
+            "The developer has no active encryption key; an administrator sets one: `cosigner delegate configure`.",
             culprit=Culprit.CLIENT,
         )
     terms = DelegationTerms(
