@@ -88,6 +88,21 @@ def test_the_next_write_leaves_one(place: Place, server: DriveServer) -> None:
     assert server.files[kept].content == b"new"
 
 
+def test_a_lost_answer_to_a_creation_leaves_two_and_one_counts(place: Place, server: DriveServer) -> None:
+    run(place.location.names())
+
+    def lose(request: Received) -> Reply:
+        server.handle(request)
+        return Reply(200, b"half", promised=1000)
+
+    server.interventions.extend([lambda _: None, lose])
+    run(place.location.put("a", b"one"))
+    assert [file.content for file in server.files.values()] == [b"one", b"one"]
+    assert run(place.location.get("a")) == b"one"
+    run(place.location.put("a", b"two"))
+    assert [file.content for file in server.files.values()] == [b"two"]
+
+
 def test_deleting_deletes_all_of_them(place: Place, server: DriveServer) -> None:
     for number in range(8):
         server.add("a.backup", b"x", modified=number)

@@ -86,7 +86,6 @@ def test_no_slot_is_a_refusal_for_a_write_and_a_missing_backup_for_a_read(
     ("reply", "code"),
     [
         (problem(413, "body_too_large"), "backup_too_large"),
-        (problem(409, "backup_conflict"), "location_refused"),
         (problem(409, "backup_exhausted"), "location_refused"),
         (problem(400, "locator_malformed"), "location_refused"),
         (Reply(200, b"", OCTETS), "location_refused"),
@@ -106,6 +105,13 @@ def test_refusals_keep_their_code_and_none_of_their_words(
     assert error.message.isprintable()
     if reply.headers.get("content-type") == "application/problem+json" and code == "location_refused":
         assert error.culprit is Culprit.HOST
+
+
+def test_a_write_that_another_overtook_may_be_made_again(host: Host, location: ServiceLocation) -> None:
+    host.next(problem(409, "backup_conflict"))
+    error = refused(location.put(LOCATOR, b"x"))
+    assert (error.code, error.reaction) == ("location_unavailable", Reaction.RETRY)
+    assert len(host.requests) == 1  # the caller decides
 
 
 def test_a_host_that_is_busy_is_asked_again(host: Host, location: ServiceLocation, clock: Clock) -> None:
