@@ -91,7 +91,16 @@ RULES: Final[tuple[dict[str, Any], ...]] = (
     {
         "name": "wallets, credentials, policy",
         "ruleType": "allow",
-        "operations": ["create", "delegate", "policy", "credential"],
+        "operations": [
+            "create",
+            "refresh",
+            "reshare",
+            "export",
+            "delegate",
+            "revoke",
+            "policy",
+            "credential",
+        ],
     },
 )
 

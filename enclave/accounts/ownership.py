@@ -165,6 +165,7 @@ class Wallets:
             changed = hand_over(
                 found.value, actor=actor.user_id, recipient=await self._user(recipient), now_ms=now_ms
             )
+            await require()
             await self.holdings.add(recipient, wallet_id)
             await require()
             await self._write(changed, expected=found.revision)

@@ -153,7 +153,7 @@ class OpenedWallet:
         self.require_live()
         return _present(self._share)
 
-    def shares(self) -> tuple[KeyShare | None, KeyShare | None]:
+    def both_shares(self) -> tuple[KeyShare | None, KeyShare | None]:
         """The active and the pending share, for the vault, which seals them anew. Nobody else calls this."""
         return self._share, self._pending_share
 

@@ -142,7 +142,7 @@ class Vault:
         opened.require_live()
         require_nothing_pending(opened)
         facts = EpochFacts(wallet=wallet, confirmation=confirmation, made_at=made_at)
-        active, _ = opened.shares()
+        active, _ = opened.both_shares()
         return await self._change(replace(opened.header, pending=facts), active, share)
 
     async def commit(self, permit: Permit, opened: OpenedWallet) -> OpenedWallet:
@@ -152,7 +152,7 @@ class Vault:
         :raises PermitError: the permit is spent, or for another wallet.
         """
         self._spend(permit, opened)
-        _, pending = opened.shares()
+        _, pending = opened.both_shares()
         if pending is None:
             raise nothing_pending()
         return await self._change(replace(opened.header, active=opened.pending, pending=None), pending, None)
@@ -164,7 +164,7 @@ class Vault:
         :raises PermitError: the permit is spent, or for another wallet.
         """
         self._spend(permit, opened)
-        active, pending = opened.shares()
+        active, pending = opened.both_shares()
         if pending is None:
             return opened
         if active is None:

@@ -9,6 +9,7 @@ from enclave.actors import Actor
 from enclave.sessions import Ceremony, Sessions
 from protocol.channel import ChannelKey, ClientHandshake
 from protocol.envelope.errors import CosignerError
+from protocol.lifecycle import BeginReshare
 from protocol.messages import BeginDkg
 
 WALLETS = [f"0000000{index}-0000-4000-8000-000000000000" for index in range(6)]
@@ -98,10 +99,10 @@ def ceremony(wallet_id: str) -> Ceremony:
 def test_a_ceremony_is_handed_out_once(sessions):
     session = opened(sessions)
     session.put_ceremony(WALLETS[0], ceremony(WALLETS[0]))
-    session.take_ceremony(WALLETS[0], ALICE)
+    session.take_ceremony(WALLETS[0], ALICE, BeginDkg)
     for wallet in WALLETS[:2]:
         with pytest.raises(CosignerError) as refused:
-            session.take_ceremony(wallet, ALICE)
+            session.take_ceremony(wallet, ALICE, BeginDkg)
         assert refused.value.code == "ceremony_unknown"
 
 
@@ -112,7 +113,7 @@ def test_a_session_holds_a_bounded_number_of_ceremonies(sessions):
     kept = 0
     for wallet in WALLETS:
         try:
-            session.take_ceremony(wallet, ALICE)
+            session.take_ceremony(wallet, ALICE, BeginDkg)
             kept += 1
         except CosignerError:
             pass
@@ -123,8 +124,17 @@ def test_a_ceremony_is_for_whoever_began_it(sessions):
     session = opened(sessions)
     session.put_ceremony(WALLETS[0], ceremony(WALLETS[0]))
     with pytest.raises(CosignerError) as refused:
-        session.take_ceremony(WALLETS[0], BOB)
+        session.take_ceremony(WALLETS[0], BOB, BeginDkg)
     assert refused.value.code == "ceremony_unknown"
+
+
+def test_a_ceremony_is_not_finished_as_one_of_another_kind(sessions):
+    session = opened(sessions)
+    session.put_ceremony(WALLETS[0], ceremony(WALLETS[0]))
+    for begun in (BeginReshare, BeginDkg):  # a wrong end spends it, too
+        with pytest.raises(CosignerError) as refused:
+            session.take_ceremony(WALLETS[0], ALICE, begun)
+        assert refused.value.code == "ceremony_unknown"
 
 
 def test_a_session_lives_no_longer_than_its_session_key(sessions, clock):

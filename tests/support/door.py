@@ -299,8 +299,16 @@ class User:
     def sign_request(self, wallet_id: str, payload: Any) -> tuple[Any, m.Sign]:
         """A request for FROST signatures, and the nonces that go with it."""
         digests = 1
-        nonces, commitments = frost_begin(self.shares[wallet_id], digests)
-        return nonces, m.Sign(wallet_id=wallet_id, epoch=1, payload=payload, path=[], commitments=commitments)
+        share = self.shares[wallet_id]
+        nonces, commitments = frost_begin(share, digests)
+        return nonces, m.Sign(
+            wallet_id=wallet_id,
+            epoch=share.epoch,
+            payload=payload,
+            path=[],
+            commitments=commitments,
+            party=share.identifier,
+        )
 
     async def sign(self, wallet_id: str, payload: Any, **call: Any) -> bytes:
         """One FROST signature, verified by the client's own share."""
@@ -316,7 +324,15 @@ class User:
 
     def ecdsa_request(self, wallet_id: str, payload: Any, digest: bytes) -> tuple[Any, m.SignEcdsa]:
         pending, message1 = ecdsa_begin(self.shares[wallet_id], self.door.ecdsa, digest, [], 2)
-        return pending, m.SignEcdsa(wallet_id=wallet_id, epoch=1, payload=payload, path=[], message1=message1)
+        share = self.shares[wallet_id]
+        return pending, m.SignEcdsa(
+            wallet_id=wallet_id,
+            epoch=share.epoch,
+            payload=payload,
+            path=[],
+            message1=message1,
+            party=share.identifier,
+        )
 
 
 async def service_account(user: User, name: str = "desk") -> User:

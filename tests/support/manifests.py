@@ -47,7 +47,16 @@ EVERYTHING = (
     {
         "name": "every operation",
         "ruleType": "allow",
-        "operations": ["create", "delegate", "policy", "credential"],
+        "operations": [
+            "create",
+            "refresh",
+            "reshare",
+            "export",
+            "delegate",
+            "revoke",
+            "policy",
+            "credential",
+        ],
     },
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 import threshold
-from tests.threshold.ceremonies import Run, generate
+from tests.threshold.ceremonies import Resharing, Run, generate
 from threshold import SealingKey, Suite, ThresholdError, frost_begin
 from threshold.errors import PayloadError
 
@@ -18,11 +18,15 @@ from threshold.errors import PayloadError
 @pytest.fixture(scope="module")
 def handles() -> list[object]:
     run = Run(Suite.FROST_ED25519).to_round3()
-    share = generate(Suite.FROST_ED25519)[1]
+    shares = generate(Suite.FROST_ED25519)
+    share = shares[1]
     nonces, _ = frost_begin(share, 2)
     key = SealingKey.from_data_key(bytes([1]) * 32)
     fresh = Run(Suite.FROST_ED25519)
-    return [fresh.round1[1], run.round2[1], run.round3[1], share, key, nonces]
+    resharing, begun = (Resharing(shares, [1, 2], 2, 2) for _ in range(2))
+    resharing.to_round3()
+    reshared = [begun.round1[0], resharing.round2[0], resharing.round3[0]]
+    return [fresh.round1[1], run.round2[1], run.round3[1], share, key, nonces, *reshared]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +76,9 @@ def test_what_is_printed_is_public(handles: list[object]) -> None:
         "<KeyShare frost-ed25519 2-of-2 #1 epoch 1>",
         "<SealingKey>",
         "<SigningNonces for 2>",
+        "<ReshareRound1>",
+        "<ReshareRound2 (consumed)>",
+        "<ReshareRound3>",
     ]
     assert [str(handle) for handle in handles] == [repr(handle) for handle in handles]
 

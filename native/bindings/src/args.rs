@@ -99,10 +99,7 @@ pub(crate) fn tweaks(value: Option<&Bound<'_, PyList>>, count: usize) -> PyResul
 }
 
 /// `dict[tuple[int, int], bytes]` whose values are secret.
-pub(crate) fn secret_messages_between(
-    dict: &Bound<'_, PyDict>,
-    name: &'static str,
-) -> PyResult<Messages2> {
+pub(crate) fn secret_messages_between(dict: &Bound<'_, PyDict>, name: &'static str) -> PyResult<Messages2> {
     let wrong = || PyTypeError::new_err(format!("{name} must have pairs of ints as keys"));
     dict.iter()
         .map(|(key, value)| {

@@ -154,26 +154,33 @@ async def test_somebody_who_is_not_there_owns_nothing(world):
 @pytest.mark.parametrize(
     "fault", [("before", Died), ("after", Died), ("before", unavailable()), ("after", unavailable())]
 )
-@pytest.mark.parametrize("change", ["claim", "hand over"])
-def test_a_change_of_ownership_that_is_cut_short_happened_or_did_not(change, fault):
+@pytest.mark.parametrize(
+    ("change", "write"), [("claim", 0), ("claim", 1), ("hand over", 0), ("hand over", 1), ("hand over", 2)]
+)
+def test_a_change_of_ownership_that_is_cut_short_happened_or_did_not(change, write, fault):
+    """The second write is the one that counts. Before it the new owner's list names the wallet; after it the old owner's does no more."""
+
     async def scenario():
         world = await World().begin()
         if change == "hand over":
             await world.wallets.claim(world.robot, WALLET, now_ms=NOW)
-        world.storage.faults = [fault]
+        world.storage.faults = [None] * write + [fault]
         with pytest.raises((Died, CosignerError)):
             if change == "claim":
                 await world.wallets.claim(world.user, WALLET, now_ms=NOW)
             else:
                 await world.wallets.hand_over(world.robot, WALLET, world.user.user_id, now_ms=NOW)
         world.restart()
-        if fault[0] == "after":
+        happened = write == 2 or (write, fault[0]) == (1, "after")
+        if happened:
+            assert WALLET in await world.wallets.holdings.of(world.user.user_id)
             assert await world.wallets.require_owner(world.user, WALLET)
             return
         with refused("not_owner"):
             await world.wallets.require_owner(world.user, WALLET)
         if change == "hand over":
             assert await world.wallets.require_owner(world.robot, WALLET)
+            assert WALLET in await world.wallets.holdings.of(world.robot.user_id)
 
     asyncio.run(scenario())
 

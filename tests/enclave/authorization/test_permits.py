@@ -1,4 +1,4 @@
-"""A permit is good for one use of one wallet's share, and only the gate makes any."""
+"""A permit is good for what one request does with one wallet's shares, and only the gate makes any."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import ast
 import copy
 import inspect
 import pickle
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import enclave
-from enclave import signing, wallets
+from enclave import exports, reshares, signing, wallets
 from enclave.authorization import permits
 from enclave.authorization.permits import Permit, PermitError, grant
 from enclave.vault import OpenedWallet, Vault
@@ -32,6 +33,19 @@ def test_a_permit_is_good_once():
     one.spend(environment="sandbox", wallet_id=WALLET)
     with pytest.raises(PermitError, match="used before"):
         one.spend(environment="sandbox", wallet_id=WALLET)
+
+
+def test_a_permit_of_several_uses_is_good_for_that_many_and_a_wrong_one_takes_them_all():
+    one = grant(environment="sandbox", operation="reshare_begin", wallet_id=WALLET, uses=2)
+    for _ in range(2):
+        one.spend(environment="sandbox", wallet_id=WALLET)
+    with pytest.raises(PermitError, match="used before"):
+        one.spend(environment="sandbox", wallet_id=WALLET)
+    other = grant(environment="sandbox", operation="reshare_begin", wallet_id=WALLET, uses=2)
+    with pytest.raises(PermitError, match="another wallet"):
+        other.spend(environment="sandbox", wallet_id=OTHER)
+    with pytest.raises(PermitError, match="used before"):
+        other.spend(environment="sandbox", wallet_id=WALLET)
 
 
 @pytest.mark.parametrize(("environment", "wallet_id"), [("live", WALLET), ("sandbox", OTHER)])
@@ -76,7 +90,19 @@ def test_only_the_gate_imports_what_makes_permits():
 
 @pytest.mark.parametrize(
     "function",
-    [Vault.create, OpenedWallet.release, signing.sign, signing.sign_ecdsa, wallets.begin_dkg],
+    [
+        Vault.create,
+        Vault.keep_pending,
+        Vault.commit,
+        Vault.abort,
+        Vault.retire,
+        OpenedWallet.release,
+        signing.sign,
+        signing.sign_ecdsa,
+        wallets.begin_dkg,
+        reshares.begin_reshare,
+        exports.export_share,
+    ],
     ids=lambda function: function.__qualname__,
 )
 def test_whatever_uses_a_share_takes_a_permit(function):
@@ -85,17 +111,26 @@ def test_whatever_uses_a_share_takes_a_permit(function):
     assert parameter.annotation == "Permit"
 
 
-def test_the_vault_hands_a_share_out_in_one_place():
-    """``OpenedWallet`` keeps the share under a name that no other module of the enclave uses."""
-    users = {
-        path.name
-        for path in Path(enclave.__file__).parent.rglob("*.py")
+@pytest.mark.parametrize(
+    ("names", "users"),
+    [
+        ({"_share", "_pending_share"}, {"vault/opened.py"}),
+        ({"both_shares"}, {"vault/vault.py"}),
+        ({"open_share", "open_reshare"}, {"vault/forms.py", "vault/version1.py"}),
+    ],
+)
+def test_the_vault_hands_a_share_out_in_one_place(names, users):
+    """``OpenedWallet`` keeps shares under names that nothing outside the vault uses."""
+    root = Path(enclave.__file__).parent
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
         if any(
-            isinstance(node, ast.Attribute) and node.attr in {"_share", "open_share"}
+            isinstance(node, ast.Attribute) and node.attr in names
             for node in ast.walk(ast.parse(path.read_text()))
         )
     }
-    assert users == {"vault.py"}
+    assert found == users
 
 
 def test_the_vault_takes_each_permit_once_and_for_its_own_wallet_alone():
@@ -113,11 +148,20 @@ def test_the_vault_takes_each_permit_once_and_for_its_own_wallet_alone():
             with pytest.raises(PermitError):
                 opened.release(bad)
         before = dict(host.storage.records)
+        for change in (vault.commit, partial(vault.abort, now_ms=0), partial(vault.retire, now_ms=0)):
+            for bad in (good, permit(), elsewhere):
+                with pytest.raises(PermitError):
+                    await change(bad, opened)
         other = msgspec.structs.replace(wallet, wallet_id=OTHER, share_set_id=OTHER)
         for bad in (good, permit()):
             with pytest.raises(PermitError):
                 await vault.create(
-                    bad, user.shares[wallet.wallet_id], other, creator=opened.creator, confirmation=bytes(32)
+                    bad,
+                    user.shares[wallet.wallet_id],
+                    other,
+                    creator=opened.creator,
+                    confirmation=bytes(32),
+                    made_at=0,
                 )
         assert host.storage.records == before
 

@@ -6,18 +6,21 @@ import re
 import typing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from enclave.authorization.requirements import (
     ACTIONS,
     ENVIRONMENT_POLICY,
+    REFRESH,
     REQUIREMENTS,
     requirement_of,
 )
 from policy.rules import OPERATIONS
-from protocol import accounts, messages
+from protocol import accounts, lifecycle, messages
 from protocol.envelope.messages import Status
 from protocol.receipts import GetLogHead
+from tests.support.requests import LIFECYCLE
 
 REQUESTS = set(typing.get_args(messages.Request))
 BEFORE_LOGIN = {
@@ -34,6 +37,8 @@ READ = {
     accounts.GetAccount,
     accounts.GetPolicy,
     accounts.ListSessionKeys,
+    lifecycle.ListWallets,
+    lifecycle.FinishReshare,
 }
 
 
@@ -53,9 +58,32 @@ def test_rules_are_asked_under_names_that_the_policy_knows():
     assert {needed.rules for needed in REQUIREMENTS.values()} - {None} <= set(OPERATIONS)
 
 
-@pytest.mark.parametrize("kind", [messages.Sign, messages.SignEcdsa, messages.BeginDkg])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        messages.Sign,
+        messages.SignEcdsa,
+        messages.BeginDkg,
+        lifecycle.ImportWallet,
+        lifecycle.BeginReshare,
+        lifecycle.ExportShare,
+    ],
+)
 def test_nothing_reaches_a_share_without_rules(kind):
-    assert REQUIREMENTS[kind].rules in {"sign", "create"}
+    assert REQUIREMENTS[kind].rules in {"sign", "create", "reshare", "export"}
+
+
+def test_a_refresh_needs_no_credential_and_nothing_else_is_taken_for_one():
+    begin = next(request for request in LIFECYCLE if isinstance(request, lifecycle.BeginReshare))
+    assert requirement_of(msgspec.structs.replace(begin, purpose="refresh")) is REFRESH
+    assert (REFRESH.rules, REFRESH.credential, REFRESH.action) == ("refresh", False, True)
+    for purpose in ("reshare", "recover"):
+        needed = requirement_of(msgspec.structs.replace(begin, purpose=purpose))
+        assert (needed.rules, needed.credential) == ("reshare", True)
+
+
+def test_a_user_without_any_credential_exports_nothing():
+    assert [kind for kind, needed in REQUIREMENTS.items() if needed.strong] == [lifecycle.ExportShare]
 
 
 def test_what_a_thief_of_a_session_would_want_needs_a_credential():
@@ -73,6 +101,12 @@ def test_what_a_thief_of_a_session_would_want_needs_a_credential():
         accounts.CancelRecovery,
         accounts.HandOver,
         accounts.SetPolicy,
+        lifecycle.ImportWallet,
+        lifecycle.BeginReshare,
+        lifecycle.ExportShare,
+        lifecycle.DeleteWallet,
+        lifecycle.OpenBackup,
+        lifecycle.RemoveBackup,
     }
     assert {kind for kind, needed in REQUIREMENTS.items() if needed.credential} == wanted
 
@@ -96,7 +130,8 @@ def specified() -> dict[str, list[str]]:
     for line in re.findall(r"^\| (`.*) \|$", section, re.MULTILINE):
         names, *cells = (cell.strip() for cell in line.split("|"))
         for kind in re.findall(r"`(\w+)`", names):
-            found[kind + ("/environment" if "environment" in names else "")] = cells
+            special = next((f"/{word}" for word in ("environment", "refresh") if word in names), "")
+            found[kind + special] = cells
     return found
 
 
@@ -104,6 +139,7 @@ def test_the_specification_has_the_same_table():
     rows = specified()
     table = {str(kind.__struct_config__.tag): needed for kind, needed in REQUIREMENTS.items()}
     table["policy_set/environment"] = ENVIRONMENT_POLICY
+    table["reshare_begin/refresh"] = REFRESH
     assert rows.keys() == table.keys()
     for kind, needed in table.items():
         before, action, rules, credential, besides = rows[kind]
@@ -111,6 +147,7 @@ def test_the_specification_has_the_same_table():
         assert (action == "yes") == needed.action, kind
         assert rules.strip("`") == (needed.rules or ""), kind
         assert credential.startswith("yes") == needed.credential, kind
+        assert ("always" in credential) == needed.strong, kind
         assert ("device code" in credential) == needed.device_code, kind
         assert ("quorum" in besides) == needed.administrators, kind
 

@@ -180,10 +180,7 @@ pub(super) fn assert_blames<T>(result: Result<T>, code: Code, culprit: u16) {
 /// The code, and that the caller made the mistake.
 pub(super) fn assert_refused<T>(result: Result<T>, code: Code) {
     let error = error(result);
-    assert_eq!(
-        (error.code, error.culprit, error.reaction),
-        (code, Some(Culprit::Caller), Reaction::Retry)
-    );
+    assert_eq!((error.code, error.culprit, error.reaction), (code, Some(Culprit::Caller), Reaction::Retry));
 }
 
 /// 2-of-3 held by 1, 2, 3; dealers 1 and 2; again 2-of-3, everybody at a node of their own.
