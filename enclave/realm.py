@@ -88,9 +88,7 @@ class Realm:
         if isinstance(granted.request, a.Login | a.KeyLogin | a.Recover):
             return cbor.encode(m.Answer(*await self._rooms.doorway.enter(session, granted.request)))
         try:
-            if granted.actor is not None:
-                # Again: storage and the log may have held the request up for as long as the host liked.
-                await self._rooms.gate.require_user(granted.actor)
+            await self._rooms.gate.require_standing(granted)
             reply = await self._dispatch(session, granted)
         except Exception as error:
             if granted.receipt is None:
@@ -131,7 +129,7 @@ class Realm:
             case a.GetPolicy(layer=layer, subject=subject):
                 return await self._rooms.rulebook.show(layer, subject)
             case a.SetPolicy() as request:
-                require = partial(self._rooms.gate.require_user, granted.need_actor())
+                require = partial(self._rooms.gate.require_standing, granted)
                 return await self._rooms.rulebook.replace(request, require)
             case m.Close():
                 self._sessions.close(session)
@@ -191,7 +189,7 @@ class Realm:
 
         async def claim(owner: Actor) -> None:
             await self._rooms.wallets.claim(owner, request.wallet_id, now_ms=granted.now)
-            await self._rooms.gate.require_user(actor)  # claiming took a write; what follows is the share's
+            await self._rooms.gate.require_standing(granted)  # claiming took a write; now comes the share
 
         reply = await wallets.finish_dkg(session, self._rooms.vault, request, actor, claim)
         self._counters["wallets_created"] += 1
