@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .accounts.directory import Directory
 from .accounts.entry import Entry
+from .accounts.notices import Notices
 from .accounts.ownership import Wallets
 from .accounts.second_factors import SecondFactors
 from .accounts.service import Accounts
@@ -78,7 +79,8 @@ class Realms:
             sealing_key=sealing_key,
             storage=self.storage,
         )
-        directory, wallets = Directory(records), Wallets(records)
+        directory = Directory(records, Notices(environment, self.clock).of)
+        wallets = Wallets(records)
         backups = Backups(
             environment,
             records=records,
@@ -141,7 +143,7 @@ class Realms:
             clock=self.clock,
             counters=self.counters,
             end_sessions=end_sessions,
-            still_a_user=gate.require_user,
+            standing=gate.require_standing,
         )
         lifecycle = Lifecycle(
             environment.id,

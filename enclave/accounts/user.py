@@ -97,15 +97,17 @@ class Totp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"Totp(secret=<redacted>, last_step={self.last_step})"
 
 
-class PendingTotp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PendingTotp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A TOTP secret that was shown and not confirmed yet.
 
     :ivar attempts: codes that were tried, counted before they are compared.
+    :ivar session: transcript of the session that it was shown to; empty, and so nobody's, in records from before this was kept.
     """
 
     secret: Annotated[bytes, Meta(min_length=20, max_length=20)]
     expires_at: Milliseconds
     attempts: Annotated[int, Meta(ge=0, le=5)]
+    session: Annotated[bytes, Meta(max_length=32)] = b""
 
     def __repr__(self) -> str:
         return f"PendingTotp(secret=<redacted>, expires_at={self.expires_at})"
