@@ -97,9 +97,7 @@ class Realm:
         if isinstance(granted.request, d.DelegateLogin):
             return cbor.encode(m.Answer(*await self._rooms.delegate_entry.enter(session, granted.request)))
         try:
-            if granted.actor is not None:
-                # Again: storage and the log may have held the request up for as long as the host liked.
-                await self._rooms.gate.require_user(granted.actor)
+            await self._rooms.gate.require_standing(granted)
             reply = await self._dispatch(session, granted)
         except Exception as error:
             if granted.receipt is None:
@@ -146,7 +144,7 @@ class Realm:
             case a.GetPolicy(layer=layer, subject=subject):
                 return await self._rooms.rulebook.show(layer, subject)
             case a.SetPolicy() as request:
-                require = partial(self._rooms.gate.require_user, granted.need_actor())
+                require = partial(self._rooms.gate.require_standing, granted)
                 return await self._rooms.rulebook.replace(request, require)
             case m.Close():
                 self._sessions.close(session)

@@ -143,7 +143,7 @@ class Realms:
             clock=self.clock,
             counters=self.counters,
             end_sessions=end_sessions,
-            still_a_user=gate.require_user,
+            standing=gate.require_standing,
         )
         lifecycle = Lifecycle(
             environment.id,

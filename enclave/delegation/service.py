@@ -53,7 +53,7 @@ class Delegations:
     """Delegated access in one environment.
 
     :param end_sessions: ends the sessions of a delegate.
-    :param still_a_user: raises if what the session rests on is no longer good.
+    :param standing: raises if what vouched for a request does so no longer.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Delegations:
         clock: Clock,
         counters: Counters,
         end_sessions: Callable[[str, frozenset[bytes]], None],
-        still_a_user: Callable[[Actor], Awaitable[object]],
+        standing: Callable[[Granted], Awaitable[object]],
     ) -> None:
         self._environment = environment
         self._settings = settings
@@ -83,7 +83,7 @@ class Delegations:
         self._clock = clock
         self._counters = counters
         self._end_sessions = end_sessions
-        self._still_a_user = still_a_user
+        self._standing = standing
 
     async def answer(self, session: Session, granted: Granted) -> DelegationReply | WalletReply | Done:  # noqa: C901  (a line for each request)
         """Carry one out.
@@ -91,7 +91,7 @@ class Delegations:
         :raises Exception: whatever kept it from being carried out.
         """
         actor = granted.need_actor()
-        require = partial(self._still_a_user, actor)
+        require = partial(self._standing, granted)
         match granted.request:
             case d.GetDelegationSettings():
                 return await self._settings.show(denied=await self._book.denied(actor.user_id))
@@ -106,7 +106,7 @@ class Delegations:
                     granted.need_permit(), actor, session, granted.need_opened(), request
                 )
             case d.FinishDelegation() as request:
-                return await self._finish(session, actor, granted.need_opened(), request)
+                return await self._finish(session, granted, request)
             case d.CommitDelegation() as request:
                 return await self._commit(granted, request)
             case d.ListDelegations(wallet_id=wallet_id):
@@ -174,9 +174,10 @@ class Delegations:
     # --- the ceremony --------------------------------------------------------------------------------------------------------
 
     async def _finish(
-        self, session: Session, actor: Actor, opened: OpenedWallet, request: d.FinishDelegation
+        self, session: Session, granted: Granted, request: d.FinishDelegation
     ) -> d.DelegationStored:
         """Keep both new shares where nothing signs with them: the record first, which says that they wait."""
+        actor, opened = granted.need_actor(), granted.need_opened()
         begun = session.take_ceremony(request.wallet_id, actor, d.BeginDelegation)
         terms, permit, now = begun.request.terms, begun.permit, self._clock.now_ms()
         if terms.share_set_id != request.share_set_id:
@@ -192,7 +193,7 @@ class Delegations:
             now=now,
         )
         await self._book.add(one, now=now)
-        await self._still_a_user(actor)
+        await self._standing(granted)
         await self._vault.create(
             permit,
             made.delegate_share,
@@ -268,7 +269,7 @@ class Delegations:
         if delegated.pending is not None:
             await self._vault.commit(granted.need_permit(), delegated)
         await self._book.deny(actor.user_id, denied=False, now=self._clock.now_ms())
-        await self._still_a_user(actor)
+        await self._standing(granted)
         # Again: the host may have held up those writes for as long as it liked.
         to, key = await self._require_key(one)
         api_key = "dyn_" + base64.urlsafe_b64encode(os.urandom(_KEY_LENGTH)).rstrip(b"=").decode()
