@@ -10,7 +10,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import attestation, authorization, core, ecdsa, image, policy, receipts, session, stack, timing
+from . import (
+    attestation,
+    authorization,
+    core,
+    ecdsa,
+    image,
+    policy,
+    receipts,
+    session,
+    stack,
+    timing,
+    webhooks,
+)
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,7 +45,7 @@ def main() -> None:
     ]
     figures += authorization.figures()
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
-    figures += [*receipts.figures(), *stack.figures(), *image.figures()]
+    figures += [*receipts.figures(), *stack.figures(), *image.figures(), *webhooks.figures()]
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": len(everywhere), "processor": _processor(), "python": platform.python_version()},

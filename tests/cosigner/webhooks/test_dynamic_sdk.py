@@ -22,11 +22,11 @@ def test_the_official_sdk_decrypts_a_webhook_of_this_host() -> None:
     assert opened.decrypted_delegated_share["secretShare"] == "s3cr3t"
 
 
-def test_the_official_sdk_decrypts_every_size_of_key_and_content() -> None:
-    for bits in (2048, 3072, 4096):
+def test_the_official_sdk_decrypts_the_smallest_and_the_largest() -> None:
+    for bits in (2048, 4096):
         private = hybrid.DecryptionKey.generate(bits)
         recipient = private.public("k")
-        for length in (0, 1, 1000, hybrid.MAX_CONTENT - 20):
+        for length in (0, hybrid.MAX_CONTENT - 20):
             share = {"pubkey": "p", "secretShare": "s" * max(0, length - 40)}
             opened = decrypt_delegated_webhook_data(
                 private.pem().decode(),

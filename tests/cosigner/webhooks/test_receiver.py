@@ -140,7 +140,7 @@ def test_a_sender_that_names_wallets_only_revokes_what_was_before(kit: Kit) -> N
     assert kit.inbox.delegations() == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_in_whatever_order_they_come_the_outcome_is_the_same(
     tmp_path_factory: Any, data: st.DataObject

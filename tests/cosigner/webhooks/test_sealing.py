@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import stat
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from cosigner.errors import StoreError
@@ -88,13 +91,21 @@ def test_a_key_file_that_is_none_or_open_to_others_is_refused(tmp_path: Path) ->
         assert caught.value.code == "sealing_key_unusable"
 
 
-def test_kms_that_refuses_is_told_apart_from_a_record_that_was_changed(kms: Any) -> None:
-    made = kms.create_key()["KeyMetadata"]
-    sealer = KmsSealer(made["Arn"], kms)
-    sealed = sealer.seal(b"x", b"c")
-    kms.disable_key(KeyId=made["KeyId"])
-    for call in (lambda: sealer.open(sealed, b"c"), lambda: sealer.seal(b"x", b"c")):
+def test_kms_that_refuses_or_is_away_is_told_apart_from_a_record_that_was_changed(kms: Any) -> None:
+    sealed = KmsSealer(kms.create_key()["KeyMetadata"]["Arn"], kms).seal(b"x", b"c")
+    nowhere = boto3.client("kms", region_name="us-east-1", config=Config(retries={"total_max_attempts": 1}))
+    nowhere.meta.events.register("before-send", unreachable)
+    missing = KmsSealer(f"arn:aws:kms:us-east-1:123456789012:key/{uuid.uuid4()}", kms)
+    for call, reason in (
+        (lambda: missing.seal(b"x", b"c"), "NotFoundException"),
+        (lambda: KmsSealer("k", nowhere).seal(b"x", b"c"), "EndpointConnectionError"),
+        (lambda: KmsSealer("k", nowhere).open(sealed, b"c"), "EndpointConnectionError"),
+    ):
         with pytest.raises(StoreError) as caught:
             call()
         assert caught.value.code == "sealing_key_unusable"
-        assert "Disabled" in caught.value.message
+        assert reason in caught.value.message
+
+
+def unreachable(**_: Any) -> None:
+    raise EndpointConnectionError(endpoint_url="https://kms.example")
