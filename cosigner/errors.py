@@ -9,7 +9,8 @@ All are :class:`protocol.envelope.errors.CosignerError`: ``code`` (stable), ``me
     ├── AttestationRefused   the enclave did not prove what it runs; nothing was sent to it
     ├── HostError            the host or the network failed, or answered nonsense
     ├── EnclaveRefused       the enclave answered, over the encrypted channel, that it will not do this
-    └── StoreError           the local share store
+    ├── StoreError           the local share store
+    └── LocationError        a place where backups lie (:mod:`cosigner.backups.locations`)
 
 Beside them stand the native core's :class:`threshold.PayloadError` (the transaction was refused before anything was signed) and
 :class:`threshold.ThresholdError` (a peer's bytes were), with ``code`` and ``message`` of the same form.
@@ -17,9 +18,14 @@ Beside them stand the native core's :class:`threshold.PayloadError` (the transac
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
 from protocol.envelope.messages import SignedEntry
 from threshold import PayloadError, ThresholdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "AttestationRefused",
@@ -56,6 +62,7 @@ class HostError(CosignerError):
 class EnclaveRefused(CosignerError):  # noqa: N818
     """A fault that the enclave sealed for this client.
 
+    :ivar needs: with ``factor_required`` the factors, with ``approval_required`` the approvers that are missing.
     :ivar receipt: the log's entry of the denial, where there is one; not checked yet.
     """
 
@@ -67,8 +74,9 @@ class EnclaveRefused(CosignerError):  # noqa: N818
         culprit: Culprit,
         reaction: Reaction,
         receipt: SignedEntry | None = None,
+        needs: Sequence[str] = (),
     ) -> None:
-        super().__init__(code, message, culprit=culprit, reaction=reaction)
+        super().__init__(code, message, culprit=culprit, reaction=reaction, needs=needs)
         self.receipt = receipt
 
 

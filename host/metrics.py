@@ -92,6 +92,12 @@ class Metrics:
             buckets=_FAST,
             registry=registry,
         )
+        self.backups = Counter(
+            "cosigner_host_backups",
+            "Requests for clients' encrypted backups.",
+            ["operation", "outcome"],
+            registry=registry,
+        )
         self.tunnels = Counter(
             "cosigner_host_tunnels", "Tunnels asked for, by outcome.", ["outcome"], registry=registry
         )

@@ -22,6 +22,7 @@ from .admission import Admission
 from .api import Api
 from .audit_log import AuditLog
 from .audit_log.choice import open_audit_log
+from .backups import Backups
 from .config import Config
 from .credentials import source_of
 from .errors import HostError
@@ -85,6 +86,7 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
         supervising = await stack.enter_async_context(_task(supervisor.run()))
         api = Api(
             supervisor,
+            backups=Backups(store, metrics=metrics),
             admission=Admission(config.limits, metrics),
             body_seconds=config.timing.body,
             log=log,

@@ -14,6 +14,7 @@ a second use raises ``state_consumed``, also when the first one failed.
 :mod:`.payload`     what is signed: Solana messages, Bitcoin PSBTs; addresses
 :mod:`.tasks`       from a payload to the digests and tweaks to sign
 :mod:`.errors`      :class:`ThresholdError`, :class:`PayloadError`
+:mod:`.device`      whole keys and passcodes, on the user's own device only; not imported from here
 ==================  ====================================================================================
 
 Byte formats: ``docs/spec/threshold.md``, ``docs/spec/seal.md``, ``docs/spec/ecdsa.md``.

@@ -28,11 +28,13 @@ __all__ = [
     "EcdsaEnclaveSetup",
     "EcdsaPending",
     "KeyShare",
+    "Passcode",
     "PayloadError",
     "ReshareRound1",
     "ReshareRound2",
     "ReshareRound3",
     "SealingKey",
+    "SecretKey",
     "SigningNonces",
     "ThresholdError",
     "bitcoin_address",
@@ -59,6 +61,7 @@ __all__ = [
     "solana_address",
     "solana_assemble",
     "solana_inspect",
+    "solana_text_inspect",
     "verify_signature",
 ]
 
@@ -275,6 +278,14 @@ class KeyShare(_Opaque):
 
         :raises ThresholdError: ``invalid_path``, ``wrong_suite``.
         """
+    def encode(self) -> bytes:
+        """The share in clear (``docs/spec/threshold.md`` §3). Not in the enclave's build."""
+    @staticmethod
+    def decode(share: bytes | bytearray | memoryview) -> KeyShare:
+        """Read what :meth:`encode` wrote, and check the share against its own public data. Not in the enclave's build.
+
+        :raises ThresholdError: ``record_malformed``, ``share_inconsistent``.
+        """
 
 @final
 class SealingKey(_Opaque):
@@ -345,6 +356,115 @@ class SealingKey(_Opaque):
         """Open what :meth:`seal_bytes` made. A sealed share does not open here.
 
         :raises ThresholdError: ``record_malformed``, ``record_not_authentic``.
+        """
+
+@final
+class SecretKey(_Opaque):
+    """A whole private key, on the user's own device only. Not in the enclave's build; see :mod:`threshold.device`."""
+
+    @staticmethod
+    def from_bytes(suite: str, key: bytes | bytearray | memoryview) -> SecretKey:
+        """From the scalar; the chain code is made from it.
+
+        :param key: 32 bytes, big endian for secp256k1, little endian for Ed25519 (where it is no seed).
+        :raises ThresholdError: ``unknown_suite``; ``invalid_secret_key``: another length, zero, or not below the group
+            order.
+        """
+    @staticmethod
+    def from_ed25519_seed(seed: bytes | bytearray | memoryview) -> SecretKey:
+        """From a seed of 32 bytes (RFC 8032 §5.1.5).
+
+        :raises ThresholdError: ``invalid_secret_key``.
+        """
+    @staticmethod
+    def from_mnemonic(
+        suite: str,
+        phrase: bytes | bytearray | memoryview,
+        passphrase: bytes | bytearray | memoryview,
+        path: str,
+    ) -> SecretKey:
+        """From a BIP-39 phrase: BIP-32 for the secp256k1 suites, SLIP-10 for Ed25519. The chain code is the node's.
+
+        :param phrase: 12, 15, 18, 21 or 24 lower-case English words between any white space.
+        :param passphrase: UTF-8, at most 1024 bytes, often empty.
+        :param path: such as ``m/44'/60'/0'/0/0``, at most 16 elements, a hardened one with ``'``, ``h`` or ``H``; for
+            Ed25519 all are hardened.
+        :raises ThresholdError: ``unknown_suite``, ``invalid_phrase``, ``phrase_checksum_mismatch``, ``invalid_path``,
+            ``invalid_parameter``.
+        """
+    @staticmethod
+    def from_wif(text: bytes | bytearray | memoryview) -> tuple[SecretKey, str]:
+        """From Bitcoin's Wallet Import Format for a compressed public key: a Taproot internal key.
+
+        :returns: the key, and ``mainnet`` or ``testnet``.
+        :raises ThresholdError: ``invalid_secret_key``, ``key_checksum_mismatch``, ``unsupported_key``.
+        """
+    @staticmethod
+    def from_solana_keypair(text: bytes | bytearray | memoryview) -> SecretKey:
+        """From a Solana key pair: the JSON array of 64 numbers of its file, or the 64 bytes in base58.
+
+        :raises ThresholdError: ``invalid_secret_key``; ``public_key_mismatch``: the last 32 bytes are not the public key
+            of the first 32.
+        """
+    @staticmethod
+    def combine(shares: list[KeyShare]) -> SecretKey:
+        """Put at least t shares of one group and epoch together. The key has their chain code, and no seed.
+
+        :raises ThresholdError: ``shares_mismatch``, ``wrong_signer_count``, ``invalid_parameter``: the same share twice;
+            ``share_inconsistent``.
+        """
+    @property
+    def suite(self) -> str: ...
+    @property
+    def public_key(self) -> bytes:
+        """32 bytes for Ed25519; 33 (SEC 1 compressed) for secp256k1."""
+    @property
+    def chain_code(self) -> bytes:
+        """32 bytes."""
+    def deal(
+        self, min_signers: int, max_signers: int, receivers: list[int], context: bytes
+    ) -> tuple[ReshareRound3, dict[int, bytes], bytes, dict[int, bytes]]:
+        """Deal the key out to a new group at epoch 1 (:func:`import_receive` takes what is sent).
+
+        :param receivers: members of the group that this node receives for, ascending.
+        :param context: 32 bytes that name this import, equal for all nodes.
+        :returns: the own receivers' shares, waiting for the other confirmations; the confirmations of the own receivers;
+            message 1 for every other node; and message 2 for each receiver elsewhere (secret: a confidential channel).
+        :raises ThresholdError: ``invalid_parameter``.
+        """
+    def export(self, format: str) -> bytes:  # noqa: A002 - a word of the interface
+        """The key as ASCII text; :data:`threshold.device.EXPORT_FORMATS` says what a suite has.
+
+        :param format: ``hex`` (64 digits), ``wif:mainnet``, ``wif:testnet``, ``solana-expanded`` (scalar and prefix, 128
+            digits), ``solana-keypair`` (JSON array of 64 numbers; only for a key that came from a seed).
+        :raises ThresholdError: ``invalid_parameter``: no such format; ``export_unavailable``: not for this key.
+        """
+
+@final
+class Passcode(_Opaque):
+    """A passcode after Argon2id version 1.3 (RFC 9106), for both of its uses. Not in the enclave's build."""
+
+    def __new__(
+        cls,
+        passcode: bytes | bytearray | memoryview,
+        salt: bytes,
+        memory_kib: int,
+        iterations: int,
+        parallelism: int,
+    ) -> Passcode:
+        """Bounds and errors are those of :meth:`SealingKey.from_passphrase`."""
+    def proof(self, context: bytes) -> bytes:
+        """What shows the enclave that the passcode is known, 32 bytes. It opens nothing.
+
+        :param context: at most 1024 bytes; what the proof is for.
+        :raises ThresholdError: ``invalid_parameter``.
+        """
+    def sealing_key(self, backup_key: bytes | bytearray | memoryview, context: bytes) -> SealingKey:
+        """The key of a backup, which needs both the passcode and the enclave's backup key.
+
+        :param backup_key: 32 bytes, not all zeros.
+        :param context: at most 1024 bytes; what the backup is of.
+        :raises ThresholdError: ``invalid_parameter``.
         """
 
 def frost_begin(share: KeyShare, count: int) -> tuple[SigningNonces, list[bytes]]:
@@ -531,6 +651,13 @@ def solana_inspect(message: bytes) -> SolanaSummary:
 
     :raises PayloadError: ``solana_too_large``, ``solana_malformed``, ``solana_version_unsupported``,
         ``solana_invalid``.
+    """
+
+def solana_text_inspect(message: bytes) -> str:
+    """Read a text that a Solana wallet signs as it is, as a wallet adapter's ``signMessage`` does.
+
+    :param message: UTF-8, 1 to 65515 bytes, without control characters.
+    :raises PayloadError: ``solana_text_too_large``, ``solana_text_invalid``, ``solana_text_is_message``.
     """
 
 def solana_assemble(message: bytes, signatures: dict[bytes, bytes]) -> bytes:

@@ -169,7 +169,9 @@ def _require_second(record: UserRecord, evidence: Evidence) -> None:
     """Who changes second factors shows the present one, too: else whoever took a passkey takes the other factor along."""
     require_strength(record, evidence)
     if record.totp is not None and not evidence.second_factor:
-        raise refusal("factor_required", "This needs a code of the second factor that is in force.")
+        raise refusal(
+            "factor_required", "This needs a code of the second factor that is in force.", needs=["totp"]
+        )
 
 
 def _ten(hashes: Sequence[bytes]) -> tuple[bytes, ...]:

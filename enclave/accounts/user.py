@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,10 @@ from protocol.accounts import (
 from protocol.actions import CredentialId, Hash, Milliseconds, Subject
 from protocol.envelope.errors import CosignerError, Culprit
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FACTORS: Final = {"passkey": "passkey", "key": "signing_key"}  # what a credential counts as
 MAX_REVOKED: Final = 64  # revoked session keys that are remembered
 RECOVERY_CODES: Final = 10
 MAX_LINEAGE: Final = 64
@@ -238,9 +242,13 @@ def require_strength(record: UserRecord, evidence: Evidence) -> None:
     active = record.active_credentials
     if active:
         if not any(credential.credential_id == evidence.credential for credential in active):
-            raise refusal("factor_required", "This needs one of the user's active credentials.")
+            raise refusal(
+                "factor_required",
+                "This needs one of the user's active credentials.",
+                needs=sorted({_FACTORS[credential.type] for credential in active}),
+            )
     elif record.totp is not None and not evidence.second_factor:
-        raise refusal("factor_required", "This needs a second-factor code.")
+        raise refusal("factor_required", "This needs a second-factor code.", needs=["totp"])
 
 
 def key_login_id(credential_id: bytes) -> str:
@@ -248,6 +256,6 @@ def key_login_id(credential_id: bytes) -> str:
     return f"key:{hashlib.sha256(credential_id).hexdigest()}"
 
 
-def refusal(code: str, message: str) -> CosignerError:
+def refusal(code: str, message: str, *, needs: Sequence[str] = ()) -> CosignerError:
     """A client's request that is refused; nothing was changed."""
-    return CosignerError(code, message, culprit=Culprit.CLIENT)
+    return CosignerError(code, message, culprit=Culprit.CLIENT, needs=needs)

@@ -107,6 +107,11 @@ class Approvals:
                 "approval_required",
                 f"{quorum} of the environment's administrators must approve this; {given} did.",
                 culprit=Culprit.CLIENT,
+                needs=[
+                    name
+                    for name in map(_ADMINISTRATOR.__add__, self._administrators)
+                    if name not in approvers
+                ],
             )
 
     @asynccontextmanager

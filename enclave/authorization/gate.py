@@ -235,7 +235,9 @@ class Gate:
                 return Granted(actor, request, now, opened=await self._owners.known(actor, wallet_id))
             case life.FinishReshare(wallet_id=wallet_id) | d.FinishDelegation(wallet_id=wallet_id):
                 # whose it was when it began, it may be no longer
-                return Granted(actor, request, now, opened=await self._owners.own(actor, wallet_id))
+                opened = await self._owners.own(actor, wallet_id)
+                require_usable(opened, request)
+                return Granted(actor, request, now, opened=opened)
             case a.GetPolicy(layer=layer, subject=subject):
                 await self._owners.require_sight(actor, layer, subject)
         return Granted(actor, request, now)

@@ -90,7 +90,7 @@ class InForce:
             raise disabled("This environment does not allow delegated access.")
         if self.subscription is None:
             raise disabled(
-                "The app has no webhook secret yet; an administrator makes one: `cosigner delegation configure`."
+                "The app has no webhook secret yet; an administrator makes one: `cosigner delegate configure`."
             )
         return self.subscription
 

@@ -16,6 +16,7 @@ MAX_LOG_ENTRY: Final = 256 << 10  # one entry of the log of decisions, without i
 MAX_LOG_BATCH: Final = 512 << 10  # entries appended at once, all together
 MAX_LOG_ENTRIES: Final = 512  # entries appended at once
 MAX_LOG_HEADS: Final = 16  # newest entries of earlier logs that the host shows
+MAX_NEEDS: Final = 32  # factors or approvers that one fault names
 MAX_EVENT_DATA: Final = 32 << 10  # what a webhook says, as JSON
 MAX_EVENT_ENDPOINT: Final = 512
 MAX_HTTP_BODY: Final = MAX_FRAME

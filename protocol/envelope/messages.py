@@ -18,6 +18,7 @@ from .limits import (
     MAX_LOG_ENTRY,
     MAX_LOG_HEADS,
     MAX_MANIFEST,
+    MAX_NEEDS,
     MAX_NONCE,
     MAX_RECORD,
     MAX_STORAGE_KEY,
@@ -44,6 +45,7 @@ ChainId = Annotated[bytes, Meta(min_length=32, max_length=32)]
 LogSequence = Annotated[int, Meta(ge=0, lt=1 << 53)]
 LogHash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 LogSignature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Need = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}\Z")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 EnvironmentName = Annotated[
     str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")
@@ -68,22 +70,33 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
         return str(self.__struct_config__.tag)
 
 
-class Fault(Message, frozen=True, tag="fault"):
-    """An error as it crosses a process boundary."""
+class Fault(Message, frozen=True, tag="fault", omit_defaults=True):
+    """An error as it crosses a process boundary.
+
+    :ivar needs: with ``factor_required``, which factors: one of ``passkey`` and ``signing_key`` if any is listed, and a code if ``totp``
+        is; with ``approval_required``, whose approvals would count, as in :class:`protocol.actions.SignedApproval`. Left out if empty.
+    """
 
     code: Code
     message: ShortText
     culprit: Culprit
     reaction: Reaction
+    needs: Annotated[list[Need], Meta(max_length=MAX_NEEDS)] = []
 
     @classmethod
     def of(cls, error: CosignerError) -> Fault:
         return cls(
-            code=error.code, message=error.message[:1024], culprit=error.culprit, reaction=error.reaction
+            code=error.code,
+            message=error.message[:1024],
+            culprit=error.culprit,
+            reaction=error.reaction,
+            needs=list(error.needs[:MAX_NEEDS]),
         )
 
     def error(self) -> CosignerError:
-        return CosignerError(self.code, self.message, culprit=self.culprit, reaction=self.reaction)
+        return CosignerError(
+            self.code, self.message, culprit=self.culprit, reaction=self.reaction, needs=self.needs
+        )
 
 
 # --- link: host asks, enclave answers --------------------------------------------------------------------------------------

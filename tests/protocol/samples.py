@@ -28,6 +28,13 @@ CREDENTIALS = outer.AwsCredentials(access_key_id="AKIA", secret_access_key="secr
 FAULT = outer.Fault(
     code="wallet_unknown", message="No such wallet.", culprit=Culprit.CLIENT, reaction=Reaction.ABORT
 )
+NEEDY_FAULT = outer.Fault(
+    code="factor_required",
+    message="This must also be authorized by passkey.",
+    culprit=Culprit.CLIENT,
+    reaction=Reaction.ABORT,
+    needs=["passkey", "totp"],
+)
 WALLET = inner.WalletInfo(
     wallet_id=WALLET_ID,
     share_set_id=WALLET_ID,
@@ -193,6 +200,7 @@ PLAIN: list[Any] = [
     *(inner.Call(request=request) for request in _REQUESTS),
     inner.Call(request=inner.Close(), authorization=AUTHORIZATION, idempotency_key=bytes(16)),
     inner.Answer(reply=FAULT),
+    inner.Answer(reply=NEEDY_FAULT, receipt=SIGNED_ENTRY),
     inner.Answer(reply=outer.Done(), receipt=SIGNED_ENTRY),
     ClientHello(
         version=1,

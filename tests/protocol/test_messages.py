@@ -77,6 +77,7 @@ OPTIONAL = {  # left out where there is nothing to say
     "idempotency_key",
     "receipt",
     "event",
+    "needs",
 }
 FREE = {"summary", "counters", "step_up"}  # maps whose keys are not fixed
 
@@ -611,6 +612,37 @@ def test_an_error_crosses_as_a_fault_and_comes_back(culprit: Culprit, reaction: 
         culprit,
         reaction,
     )
+
+
+def test_a_fault_says_what_is_needed_and_without_needs_has_the_bytes_that_it_had() -> None:
+    plain = {"kind": "fault", "code": "c", "message": "m", "culprit": "client", "reaction": "abort"}
+    error = CosignerError("c", "m", culprit=Culprit.CLIENT)
+    assert cbor.encode(outer.Fault.of(error)) == cbor.encode(plain)
+    needy = CosignerError("c", "m", culprit=Culprit.CLIENT, needs=["passkey", "administrator:ada"])
+    raw = cbor.encode(outer.Fault.of(needy))
+    assert raw == cbor.encode(plain | {"needs": ["passkey", "administrator:ada"]})
+    assert decode(raw, outer.Fault).error().needs == ("passkey", "administrator:ada")
+    many = CosignerError("c", "m", culprit=Culprit.CLIENT, needs=[f"user:{n}" for n in range(40)])
+    assert len(outer.Fault.of(many).needs) == 32
+    refused(plain | {"needs": []}, outer.Fault)  # left out if empty
+
+
+@pytest.mark.parametrize(
+    ("needs", "good"),
+    [
+        (["totp"], True),
+        (["user:a0000000-0000-4000-8000-000000000000"] * 32, True),
+        (["administrator:a.b_c@d", "a" * 128], True),
+        (["totp"] * 33, False),
+        *(([bad], False) for bad in ("", "a b", "a" * 129, "-a", ":a", "a\n", "ä")),
+    ],
+)
+def test_what_a_fault_needs_has_bounds(needs: list[str], *, good: bool) -> None:
+    tree = {"kind": "fault", "code": "c", "message": "m", "culprit": "client", "reaction": "abort"}
+    if good:
+        assert decode(encode(tree | {"needs": needs}), outer.Fault).needs == needs
+    else:
+        refused(tree | {"needs": needs}, outer.Fault)
 
 
 def test_a_fault_of_an_error_with_a_long_message_still_fits() -> None:

@@ -48,7 +48,9 @@ class Refused(CosignerError):  # noqa: N818
     """A sealed refusal; ``receipt`` is what came with it."""
 
     def __init__(self, fault: Fault, receipt: Any) -> None:
-        super().__init__(fault.code, fault.message, culprit=fault.culprit, reaction=fault.reaction)
+        super().__init__(
+            fault.code, fault.message, culprit=fault.culprit, reaction=fault.reaction, needs=fault.needs
+        )
         self.receipt = receipt
 
 

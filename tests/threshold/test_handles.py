@@ -12,6 +12,7 @@ import pytest
 import threshold
 from tests.threshold.ceremonies import Resharing, Run, generate
 from threshold import SealingKey, Suite, ThresholdError, frost_begin
+from threshold.device import Passcode, SecretKey
 from threshold.errors import PayloadError
 
 
@@ -26,7 +27,9 @@ def handles() -> list[object]:
     resharing, begun = (Resharing(shares, [1, 2], 2, 2) for _ in range(2))
     resharing.to_round3()
     reshared = [begun.round1[0], resharing.round2[0], resharing.round3[0]]
-    return [fresh.round1[1], run.round2[1], run.round3[1], share, key, nonces, *reshared]
+    whole = SecretKey.from_ed25519_seed(bytes(32))
+    passcode = Passcode(b"1234", bytes(16), 64, 1, 1)
+    return [fresh.round1[1], run.round2[1], run.round3[1], share, key, nonces, *reshared, whole, passcode]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,8 @@ def test_what_is_printed_is_public(handles: list[object]) -> None:
         "<ReshareRound1>",
         "<ReshareRound2 (consumed)>",
         "<ReshareRound3>",
+        "<SecretKey frost-ed25519>",
+        "<Passcode>",
     ]
     assert [str(handle) for handle in handles] == [repr(handle) for handle in handles]
 
@@ -91,6 +96,11 @@ def test_identity_still_works(handles: list[object]) -> None:
 def test_the_package_offers_what_it_says() -> None:
     assert all(hasattr(threshold, name) for name in threshold.__all__)
     assert {"reconstruct", "export", "signing_share"}.isdisjoint(dir(threshold._native))
+
+
+def test_whole_keys_are_not_within_easy_reach() -> None:
+    """Only who imports ``threshold.device`` by name has them."""
+    assert {"SecretKey", "Passcode"}.isdisjoint(dir(threshold))
 
 
 def test_errors_can_be_made_printed_and_pickled() -> None:

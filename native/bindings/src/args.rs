@@ -7,6 +7,8 @@ use cosigner_core::error::{Code, Error};
 use cosigner_core::reshare::Messages2;
 use cosigner_core::sign::Batch;
 use cosigner_core::suite::Tweak;
+#[cfg(feature = "device")]
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyTuple};
@@ -42,6 +44,21 @@ pub(crate) fn bytes<'a>(value: &'a Bound<'_, PyAny>, name: &'static str) -> PyRe
         .cast::<PyBytes>()
         .map(|b| b.as_bytes())
         .map_err(|_| PyTypeError::new_err(format!("{name} must be bytes")))
+}
+
+/// A copy of a secret that lies in any contiguous buffer, at most 1 MiB of it; the caller wipes the original.
+#[cfg(feature = "device")]
+pub(crate) fn secret(value: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Zeroizing<Vec<u8>>> {
+    let wrong = || PyTypeError::new_err(format!("{name} must be bytes, bytearray or memoryview"));
+    let py = value.py();
+    let buffer = PyBuffer::<u8>::get(value).map_err(|_| wrong())?;
+    if buffer.item_count() > 1 << 20 {
+        let error = Error::caller(Code::InvalidParameter, format!("{name} is too long"));
+        return Err(threshold_error(py, &error));
+    }
+    let mut bytes = Zeroizing::new(vec![0; buffer.item_count()]);
+    buffer.copy_to_slice(py, bytes.as_mut()).map_err(|_| wrong())?;
+    Ok(bytes)
 }
 
 /// `dict[int, bytes]`.

@@ -16,7 +16,8 @@ use crate::errors::{OrRaise, threshold_error};
 use crate::handle::{OneShot, opaque_methods};
 use crate::reshare::ReshareRound3;
 
-/// A participant's long-lived share of one key. The scalar never leaves the native module in clear.
+/// A participant's long-lived share of one key. The scalar never leaves the native module in clear, but on the user's own
+/// device.
 #[pyclass(frozen, module = "threshold._native")]
 pub(crate) struct KeyShare {
     pub(crate) share: AnyShare,
@@ -100,6 +101,21 @@ opaque_methods!(KeyShare {
         Ok(Self { share })
     }
 
+    /// The share in clear.
+    #[cfg(feature = "device")]
+    fn encode<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.share.encode().or_raise(py)?))
+    }
+
+    /// Reads what `encode` wrote.
+    #[cfg(feature = "device")]
+    #[staticmethod]
+    fn decode(py: Python<'_>, share: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let bytes = args::secret(share, "share")?;
+        let share = py.detach(|| AnyShare::decode(&bytes)).or_raise(py)?;
+        Ok(Self { share })
+    }
+
     fn __repr__(&self) -> String {
         format!("{:?}", self.share)
     }
@@ -108,7 +124,7 @@ opaque_methods!(KeyShare {
 /// A key that seals and opens records.
 #[pyclass(frozen, module = "threshold._native")]
 pub(crate) struct SealingKey {
-    key: seal::SealingKey,
+    pub(crate) key: seal::SealingKey,
 }
 
 opaque_methods!(SealingKey {

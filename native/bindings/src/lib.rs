@@ -5,6 +5,8 @@
 //! or pickled.
 
 mod args;
+#[cfg(feature = "device")]
+mod device;
 mod dkg;
 mod ecdsa;
 mod errors;
@@ -18,6 +20,9 @@ mod sign;
 /// The Python module.
 #[pyo3::pymodule]
 mod _native {
+    #[cfg(feature = "device")]
+    #[pymodule_export]
+    use crate::device::{Passcode, SecretKey};
     #[pymodule_export]
     use crate::dkg::{DkgRound1, DkgRound2, DkgRound3, dkg_start};
     #[pymodule_export]
@@ -35,6 +40,7 @@ mod _native {
     #[pymodule_export]
     use crate::payload::{
         bitcoin_address, psbt_finalize, psbt_inspect, solana_address, solana_assemble, solana_inspect,
+        solana_text_inspect,
     };
     #[pymodule_export]
     use crate::reshare::{

@@ -68,11 +68,7 @@ pub(crate) fn import_receive<'py>(
 ) -> PyResult<(ReshareRound3, Bound<'py, PyDict>)> {
     let suite = SuiteId::from_name(suite).or_raise(py)?;
     let receivers = args::identifiers(receivers, "receivers")?;
-    let shape = Shape {
-        min_signers: args::unsigned(min_signers, "min_signers")?,
-        max_signers: args::unsigned(max_signers, "max_signers")?,
-        context: args::array32(py, context, "context")?,
-    };
+    let shape = shape(py, min_signers, max_signers, context)?;
     let messages = args::secret_messages(messages2, "messages2")?;
     let (state, own) = py.detach(|| receive(suite, &shape, &receivers, message1, &messages)).or_raise(py)?;
     Ok((ReshareRound3 { state: OneShot::new(state) }, to_dict(py, &own)?))
@@ -202,7 +198,20 @@ fn handover(
     })
 }
 
-fn to_dict<'py, T: AsRef<[u8]>>(
+pub(crate) fn shape(
+    py: Python<'_>,
+    min_signers: &Bound<'_, PyAny>,
+    max_signers: &Bound<'_, PyAny>,
+    context: &[u8],
+) -> PyResult<Shape> {
+    Ok(Shape {
+        min_signers: args::unsigned(min_signers, "min_signers")?,
+        max_signers: args::unsigned(max_signers, "max_signers")?,
+        context: args::array32(py, context, "context")?,
+    })
+}
+
+pub(crate) fn to_dict<'py, T: AsRef<[u8]>>(
     py: Python<'py>,
     messages: &BTreeMap<u16, T>,
 ) -> PyResult<Bound<'py, PyDict>> {

@@ -105,6 +105,20 @@ codes! {
     MultiplicationCheckFailed => "multiplication_check_failed",
     /// A check failed in this session before: its oblivious transfers are gone.
     SessionBurned => "session_burned",
+    /// A private key has a wrong length or form, is zero, or is not below the group order.
+    InvalidSecretKey => "invalid_secret_key",
+    /// The checksum of an encoded private key is wrong.
+    KeyChecksumMismatch => "key_checksum_mismatch",
+    /// An encoded private key is of a kind that is not imported: for an uncompressed public key, of another network.
+    UnsupportedKey => "unsupported_key",
+    /// A key pair's public half does not belong to its private half.
+    PublicKeyMismatch => "public_key_mismatch",
+    /// Not a recovery phrase: a wrong number of words, or one that is not in the list.
+    InvalidPhrase => "invalid_phrase",
+    /// The words of a recovery phrase contradict its checksum.
+    PhraseChecksumMismatch => "phrase_checksum_mismatch",
+    /// The key has no such form: a format of another chain, or one that needs the seed.
+    ExportUnavailable => "export_unavailable",
     /// The random number generator or a primitive failed; no output was made.
     Internal => "internal",
 }

@@ -6,13 +6,16 @@
 //! `docs/spec/seal.md`.
 //!
 //! Layers, strictly one way: [`error`] and [`suite`], then [`codec`], then [`share`], then [`dkg`], [`reshare`],
-//! [`seal`], [`sign`] and [`ecdsa`], and last [`any`], which picks the suite at run time.
+//! [`seal`], [`sign`] and [`ecdsa`], then [`any`], which picks the suite at run time, and last `device`, which only the
+//! user's own device has.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
 
 pub mod any;
 pub mod codec;
+#[cfg(feature = "device")]
+pub mod device;
 pub mod dkg;
 pub mod ecdsa;
 pub mod error;

@@ -95,26 +95,7 @@ impl SealingKey {
     /// # Errors
     /// `invalid_parameter` for anything out of bounds.
     pub fn from_passphrase(passphrase: &[u8], salt: &[u8], cost: PassphraseCost) -> Result<Self> {
-        if !(1..=1024).contains(&passphrase.len()) {
-            return Err(Error::caller(Code::InvalidParameter, "a passphrase has 1 to 1024 bytes"));
-        }
-        if salt.len() != 16 {
-            return Err(Error::caller(Code::InvalidParameter, "a salt has 16 bytes"));
-        }
-        let PassphraseCost { memory_kib, iterations, parallelism } = cost;
-        if !(1..=16).contains(&parallelism)
-            || !(1..=16).contains(&iterations)
-            || !(8 * parallelism..=1 << 20).contains(&memory_kib)
-        {
-            return Err(Error::caller(Code::InvalidParameter, "the Argon2id cost is out of bounds"));
-        }
-        let bounds = |_| Error::caller(Code::InvalidParameter, "the Argon2id cost is out of bounds");
-        let params = argon2::Params::new(memory_kib, iterations, parallelism, Some(32)).map_err(bounds)?;
-        let mut key = Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase, salt, key.as_mut())
-            .map_err(bounds)?;
-        Ok(Self(key))
+        stretch(passphrase, salt, cost).map(Self)
     }
 
     /// One half of the key that opens a backup, for this context: HKDF-SHA256 (RFC 5869) under a label of its own.
@@ -198,6 +179,30 @@ impl SealingKey {
         let nonce = Nonce::try_from(nonce).map_err(|_| internal())?;
         Ok((cipher, nonce, [header, associated_data].concat()))
     }
+}
+
+/// Argon2id of a passphrase, within the bounds of [`SealingKey::from_passphrase`].
+pub(crate) fn stretch(passphrase: &[u8], salt: &[u8], cost: PassphraseCost) -> Result<Zeroizing<[u8; 32]>> {
+    if !(1..=1024).contains(&passphrase.len()) {
+        return Err(Error::caller(Code::InvalidParameter, "a passphrase has 1 to 1024 bytes"));
+    }
+    if salt.len() != 16 {
+        return Err(Error::caller(Code::InvalidParameter, "a salt has 16 bytes"));
+    }
+    let PassphraseCost { memory_kib, iterations, parallelism } = cost;
+    if !(1..=16).contains(&parallelism)
+        || !(1..=16).contains(&iterations)
+        || !(8 * parallelism..=1 << 20).contains(&memory_kib)
+    {
+        return Err(Error::caller(Code::InvalidParameter, "the Argon2id cost is out of bounds"));
+    }
+    let bounds = |_| Error::caller(Code::InvalidParameter, "the Argon2id cost is out of bounds");
+    let params = argon2::Params::new(memory_kib, iterations, parallelism, Some(32)).map_err(bounds)?;
+    let mut key = Zeroizing::new([0; 32]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase, salt, key.as_mut())
+        .map_err(bounds)?;
+    Ok(key)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub use dkg::{AnyRound1, AnyRound2, AnyRound3, dkg_start};
 #[cfg(feature = "device")]
 pub use reshare::{AnyDealt, import_deal};
 pub use reshare::{AnyReshare1, AnyReshare2, AnyReshare3, import_receive, reshare_join, reshare_start};
+#[cfg(feature = "device")]
+pub(crate) use reshare::{Of, of_suite};
 pub use share::AnyShare;
 pub use sign::{AnyNonces, verify};
 

@@ -107,7 +107,8 @@ pub fn reshare_start(
 }
 
 /// A suite whose shares can be found among shares of any suite.
-trait Of: Suite {
+pub(crate) trait Of: Suite {
+    /// The share, if it is of this suite.
     fn of(share: &AnyShare) -> Option<&KeyShare<Self>>;
 }
 
@@ -124,7 +125,8 @@ of!(Ed25519Sha512, Ed25519);
 of!(Secp256K1Sha256TR, Secp256k1Tr);
 of!(Secp256K1Sha256, Ecdsa);
 
-fn of_suite<'a, S: Of>(shares: &[&'a AnyShare]) -> Result<Vec<&'a KeyShare<S>>> {
+/// The shares, if all are of this suite.
+pub(crate) fn of_suite<'a, S: Of>(shares: &[&'a AnyShare]) -> Result<Vec<&'a KeyShare<S>>> {
     shares
         .iter()
         .map(|share| S::of(share))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rand_core::{CryptoRng, RngCore};
+use zeroize::Zeroizing;
 
 use super::{any, each};
 use crate::codec::Reader;
@@ -87,7 +88,7 @@ impl AnyShare {
         associated_data: &[u8],
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<Vec<u8>> {
-        let plaintext = each!(Self, self, share => share.encode())?;
+        let plaintext = self.plaintext()?;
         key.seal(Kind::Share, &plaintext, associated_data, rng)
     }
 
@@ -98,11 +99,33 @@ impl AnyShare {
     /// bad contents.
     pub fn open(key: &SealingKey, record: &[u8], associated_data: &[u8]) -> Result<Self> {
         let plaintext = key.open(Kind::Share, record, associated_data)?;
-        Self::decode(&plaintext)
+        Self::parse(&plaintext)
+    }
+
+    /// The share in clear (`docs/spec/threshold.md` §3). Secret; only the user's own device has this.
+    ///
+    /// # Errors
+    /// `degenerate_key`, which a share that was checked does not raise.
+    #[cfg(feature = "device")]
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
+        self.plaintext()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// `record_malformed`, `share_inconsistent`.
+    #[cfg(feature = "device")]
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::parse(bytes)
+    }
+
+    fn plaintext(&self) -> Result<Zeroizing<Vec<u8>>> {
+        each!(Self, self, share => share.encode())
     }
 
     /// Parses an encoded share.
-    pub(crate) fn decode(plaintext: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(plaintext: &[u8]) -> Result<Self> {
         match Header::read(&mut Reader::new(plaintext, Code::RecordMalformed))?.suite {
             SuiteId::FrostEd25519 => KeyShare::decode(plaintext).map(Self::Ed25519),
             SuiteId::FrostSecp256k1Tr => KeyShare::decode(plaintext).map(Self::Secp256k1Tr),

@@ -141,6 +141,6 @@ proptest! {
 
     #[test]
     fn rubbish_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(AnyShare::decode(&bytes).is_err());
+        prop_assert!(AnyShare::parse(&bytes).is_err());
     }
 }
