@@ -269,7 +269,7 @@ fn signs<S: Suite>(message: Vec<u8>) {
     let new = reshare(&three(), &old, 2);
     let key = old[&1].group_public_key().unwrap();
     for pair in subsets(3, 2) {
-        let signatures = sign_together(&new, &pair, &[message.clone()], &[Tweak::None], 5);
+        let signatures = sign_together(&new, &pair, std::slice::from_ref(&message), &[Tweak::None], 5);
         sign::verify::<S>(&key, &message, &signatures[0], &Tweak::None).unwrap();
     }
     let mut rng = rng(6);
