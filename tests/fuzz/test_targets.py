@@ -70,7 +70,7 @@ def test_every_parser_of_the_list_has_a_target() -> None:
         "input-derivation-path",
         "host-attestation",
         "host-problem",
-        *(f"webhook-{name}" for name in "data url answer signature dynamic-signature body".split()),
+        *(f"webhook-{name}" for name in ["data", "url", "answer", "signature", "dynamic-signature", "body"]),
         "hybrid-envelope",
         "hybrid-public-key",
         "native-ecdsa-setup",

@@ -62,7 +62,9 @@ def _sent() -> list[tuple[dict[str, str], bytes]]:
     return [sent(), sent("ping", {})]
 
 
-@target(kit.WebhookRefused, seeds=lambda: [headers["webhook-signature"].encode() for headers, _ in _sent()])
+@target(
+    kit.WebhookRefused, seeds=lambda: [headers["webhook-signature"].encode() for headers, _ in _sent()[:1]]
+)
 def webhook_signature(data: bytes) -> None:
     headers, body = _sent()[0]
     forged = {**headers, "webhook-signature": data.decode("latin-1")}
@@ -71,7 +73,8 @@ def webhook_signature(data: bytes) -> None:
 
 
 @target(
-    kit.WebhookRefused, seeds=lambda: [headers["x-dynamic-signature-256"].encode() for headers, _ in _sent()]
+    kit.WebhookRefused,
+    seeds=lambda: [headers["x-dynamic-signature-256"].encode() for headers, _ in _sent()[:1]],
 )
 def webhook_dynamic_signature(data: bytes) -> None:
     headers, body = _sent()[0]
