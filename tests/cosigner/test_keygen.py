@@ -18,7 +18,7 @@ from enclave.storage import StorageConflictError
 from enclave.vault import OpenedWallet
 from protocol.envelope.errors import Culprit, Reaction
 from protocol.envelope.messages import Found
-from protocol.messages import DkgBegun, WalletReply
+from protocol.messages import DkgBegun
 from tests.cosigner.payloads import psbt, solana_message
 from tests.cosigner.world import Forward, Rule, World, open_store, problem, record_number
 from threshold import ThresholdError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,13 +21,11 @@ from cosigner.identity import MemoryKeyring
 from cosigner.keys import SigningKey
 from cosigner.store import ShareStore
 from enclave.manifest import LifecycleRules, parse
-from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from protocol.wallets import PasscodeSetup
 from tests.cosigner.payloads import psbt, solana_message
 from tests.cosigner.places import Cloud, Place
 from tests.cosigner.world import ENVIRONMENT, MANIFEST, World, open_store
-from tests.support.manifests import token
 from threshold import KeyShare, ThresholdError, frost_begin, frost_respond
 from threshold.device import SecretKey
 
