@@ -108,12 +108,14 @@ class LifecycleCalls:
         wallet_id: str,
         plan: BackupPlan,
         *,
+        backup: BackupPlan | None = None,
         apart: Mapping[int, Apart] | None = None,
         **given: Unpack[Given],
     ) -> Wallet:
         """Get a wallet back on this device from a backup, and renew all shares, so that those of the lost device are worthless.
 
-        :param plan: where to look, and the passcode if the backup has one. The new backup goes there as well.
+        :param plan: where to look, and the passcode if the backup has one.
+        :param backup: where the new backup goes, and its passcode; by default as the old one.
         :raises BackupError: ``backup_unknown``: there is no backup of the wallet's newest shares at these locations.
         :raises EnclaveRefused: ``passcode_wrong``, ``factor_locked``.
         """
@@ -121,7 +123,14 @@ class LifecycleCalls:
         info = _readable(reply, plan.locations)
         share, locator = await making.open_again(self._actions, reply.wallet, info, plan, given=given)
         await self._keep_locator(wallet_id, info.backup_id, locator)
-        return await self._renew(share, reply, purpose="recover", backup=plan, apart=apart, given=given)
+        return await self._renew(
+            share,
+            reply,
+            purpose="recover",
+            backup=plan if backup is None else backup,
+            apart=apart,
+            given=given,
+        )
 
     async def recover_with_share(
         self,
