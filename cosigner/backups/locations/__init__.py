@@ -5,11 +5,12 @@ whoever opens a backup finds that out.
 """
 
 from .interface import MAX_BACKUP, BackupLocation, LocationError
-from .opening import Service, open_location
+from .opening import SYNTAX, Service, open_location
 from .secrets import LocationSecrets, SecretFile, Token
 
 __all__ = [
     "MAX_BACKUP",
+    "SYNTAX",
     "BackupLocation",
     "LocationError",
     "LocationSecrets",

@@ -6,6 +6,7 @@ The transport of httpx is used without its client: the client logs the whole URL
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -61,7 +62,7 @@ class Http:
     """Requests to one peer.
 
     :param place: what the peer is called in messages; nothing secret.
-    :param tls: another context than the system's.
+    :param tls: another context than httpx's own, which knows the authorities that every other request here is checked against.
     :param sleep: waits between attempts.
     """
 
@@ -108,7 +109,7 @@ class Http:
             content=content,
             extensions={"timeout": _TIMEOUT.as_dict()},
         )
-        async with httpx.AsyncHTTPTransport(verify=self._context(), trust_env=False) as transport:
+        async with httpx.AsyncHTTPTransport(verify=self._tls or _usual_tls(), trust_env=False) as transport:
             response = await transport.handle_async_request(request)
             try:
                 if 300 <= response.status_code < 400:  # noqa: PLR2004
@@ -128,11 +129,6 @@ class Http:
         if limit == MAX_BACKUP and status == httpx.codes.OK:
             return too_large(Culprit.STORAGE)
         return refused(f"{self.place} answers with more than any valid answer has.")
-
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-        return self._tls
 
     async def retrying(
         self, attempt: Callable[[], Awaitable[Answer]], again: Callable[[Answer], bool]
@@ -184,6 +180,11 @@ class Http:
         if not answer.body:
             raise refused(f"{self.place} answers with an empty backup.")
         return answer.body
+
+
+@functools.cache
+def _usual_tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def is_busy(answer: Answer) -> bool:

@@ -17,7 +17,7 @@ from protocol.envelope.backups import is_environment, is_locator
 from protocol.envelope.errors import Culprit
 
 from .http import MAX_JSON, OCTETS, Answer, Http, Sleep, is_busy
-from .interface import MAX_BACKUP, LocationError, check_blob, missing, refused, too_large
+from .interface import MAX_BACKUP, LocationError, check_blob, missing, refused, too_large, unavailable
 
 _PROBLEM: Final = "application/problem+json"
 
@@ -116,6 +116,8 @@ class ServiceLocation:
                 code = msgspec.json.decode(answer.body, type=_Problem).code
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 code = ""
+        if code == "backup_conflict":
+            return unavailable(self._http.place, "another request changed this backup at the same moment")
         return refused(
             f"The service's storage refuses: {code or f'HTTP {answer.status}'}.", culprit=Culprit.HOST
         )
