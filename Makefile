@@ -63,7 +63,7 @@ test-eif: $(STAMP) eif ## boot the image of `make eif` in QEMU and sign over rea
 	tools=$$(tests/eif/tools/prepare.sh) && \
 	  $(BIN)/python -m pytest tests/eif --eif build/eif/cosigner.eif --measurements build/eif/measurements.json --eif-tools "$$tools"
 
-test-constant-time: ## no branch or address of ECDSA depends on a secret: under valgrind, with secrets marked undefined
+test-constant-time: ## no branch or address of ECDSA and resharing depends on a secret: under valgrind, with secrets marked undefined
 	@command -v valgrind > /dev/null || { echo "valgrind is needed: apt-get install valgrind" >&2; exit 1; }
 	cd native/ct && cargo build --locked --release
 	cd native/ct && valgrind --quiet --error-exitcode=1 --suppressions=valgrind.supp target/release/cosigner-ct

@@ -10,7 +10,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import attestation, authorization, core, ecdsa, image, policy, receipts, session, stack, timing
+from . import (
+    attestation,
+    authorization,
+    core,
+    ecdsa,
+    image,
+    policy,
+    receipts,
+    reshare,
+    session,
+    stack,
+    timing,
+)
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
 RESULTS = Path(__file__).parent / "results"
@@ -25,6 +37,7 @@ def main() -> None:
     yardstick = yardstick_ms()
     figures = [
         *core.figures(),
+        *reshare.figures(),
         *ecdsa.figures(),
         *session.figures(),
         *attestation.figures(),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from cosigner import EnclaveRefused
-from enclave.vault import ShareHeader, StoredShare
+from enclave.vault import StoredShareSet
 from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.messages import Found
@@ -34,8 +35,16 @@ async def refusal(user, wallet):
     return refused.value
 
 
-def decoded(value: bytes) -> StoredShare:
-    return cbor.decode(value, StoredShare, culprit=Culprit.STORAGE)
+def decoded(value: bytes) -> StoredShareSet:
+    return cbor.decode(value, StoredShareSet, culprit=Culprit.STORAGE)
+
+
+async def read_again(host, user, wallet):
+    """By the next enclave, which has seen no record of this wallet."""
+    await host.start_enclave()
+    with pytest.raises(EnclaveRefused) as refused:
+        await user.enclave_wallet(wallet.wallet_id)
+    return refused.value
 
 
 def test_swapped_records_of_two_wallets_are_refused(tmp_path):
@@ -54,7 +63,7 @@ def test_a_share_sealed_for_another_wallet_under_this_wallets_header_is_refused(
     async def scenario():
         host, user, (first, second) = await two_wallets(tmp_path)
         mine, other = (decoded(host.storage.records[key_of(wallet)][1]) for wallet in (first, second))
-        forged = StoredShare(header=mine.header, sealed=other.sealed)
+        forged = replace(mine, active=other.active)
         host.storage.records[key_of(first)] = (1, cbor.encode(forged))
         assert (await refusal(user, first)).code == "sealed_record_rejected"
 
@@ -67,7 +76,12 @@ def test_a_share_sealed_for_another_wallet_under_this_wallets_header_is_refused(
         {"environment": OTHER_ENVIRONMENT},
         {"party": 1},
         {"key_arn": "arn:aws:kms:us-east-1:111122223333:key/other"},
-        {"confirmation": bytes(32)},
+        {"creator": "11111111-1111-4111-8111-111111111111"},
+        {"revision": 2},
+        {"imported": True},
+        {"legacy_wallet_id": "another"},
+        {"retired_at": 1},
+        {"share_set_id": "00000000-0000-4000-8000-000000000000"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -75,10 +89,24 @@ def test_a_record_whose_header_was_edited_is_refused(tmp_path, change):
     async def scenario():
         host, user, (wallet, _) = await two_wallets(tmp_path)
         stored = decoded(host.storage.records[key_of(wallet)][1])
-        fields = {name: getattr(stored.header, name) for name in ShareHeader.__struct_fields__}
-        forged = StoredShare(header=ShareHeader(**(fields | change)), sealed=stored.sealed)
+        forged = replace(stored, header=replace(stored.header, **change))
         host.storage.records[key_of(wallet)] = (1, cbor.encode(forged))
-        assert (await refusal(user, wallet)).code == "sealed_record_rejected"
+        assert (await read_again(host, user, wallet)).code == "sealed_record_rejected"
+
+    run(scenario)
+
+
+def test_an_active_share_under_a_header_that_has_it_wait_is_refused(tmp_path):
+    """Neither in its own place nor in that of what waits: the place is sealed, too."""
+
+    async def scenario():
+        host, user, (wallet, _) = await two_wallets(tmp_path)
+        stored = decoded(host.storage.records[key_of(wallet)][1])
+        header = replace(stored.header, active=None, pending=stored.header.active)
+        for shares in ({}, {"active": None, "pending": stored.active}):
+            forged = replace(stored, header=header, **shares)
+            host.storage.records[key_of(wallet)] = (1, cbor.encode(forged))
+            assert (await read_again(host, user, wallet)).code == "sealed_record_rejected"
 
     run(scenario)
 
@@ -94,6 +122,8 @@ def test_a_record_whose_header_was_edited_is_refused(tmp_path, change):
         {"threshold": 1},
         {"parties": 3},
         {"share_set_id": "00000000-0000-4000-8000-000000000000"},
+        {"confirmation": bytes(32)},
+        {"made_at": 1},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -101,16 +131,14 @@ def test_a_record_whose_wallet_facts_were_edited_is_refused(tmp_path, change):
     async def scenario():
         host, user, (wallet, _) = await two_wallets(tmp_path)
         stored = decoded(host.storage.records[key_of(wallet)][1])
-        header = {name: getattr(stored.header, name) for name in ShareHeader.__struct_fields__}
-        facts = {
-            name: getattr(stored.header.wallet, name) for name in type(stored.header.wallet).__struct_fields__
-        }
-        header["wallet"] = type(stored.header.wallet)(**(facts | change))
-        forged = StoredShare(header=ShareHeader(**header), sealed=stored.sealed)
+        facts = stored.header.active
+        if change.keys() <= {"confirmation", "made_at"}:
+            forged_facts = replace(facts, **change)
+        else:
+            forged_facts = replace(facts, wallet=replace(facts.wallet, **change))
+        forged = replace(stored, header=replace(stored.header, active=forged_facts))
         host.storage.records[key_of(wallet)] = (1, cbor.encode(forged))
-        with pytest.raises(EnclaveRefused) as refused:
-            await user.enclave_wallet(wallet.wallet_id)
-        assert refused.value.code == "sealed_record_rejected"
+        assert (await read_again(host, user, wallet)).code == "sealed_record_rejected"
 
     run(scenario)
 
@@ -119,6 +147,7 @@ def test_a_record_of_which_any_byte_was_altered_is_refused(tmp_path):
     async def scenario():
         host, user, (wallet, _) = await two_wallets(tmp_path)
         epoch, value = host.storage.records[key_of(wallet)]
+        await host.start_enclave()
         for position in range(0, len(value), 7):
             altered = value[:position] + bytes([value[position] ^ 0x20]) + value[position + 1 :]
             host.storage.records[key_of(wallet)] = (epoch, altered)
@@ -151,30 +180,6 @@ def test_a_record_that_vanished_is_reported_as_rolled_back(tmp_path):
         host.storage.lies[key_of(wallet)] = None
         error = await refusal(user, wallet)
         assert (error.code, error.culprit) == ("epoch_stale", Culprit.STORAGE)
-
-    run(scenario)
-
-
-def test_an_older_epoch_is_refused_by_the_enclave_that_saw_the_newer_one_and_by_a_client_that_knows_it(
-    tmp_path,
-):
-    """Epochs move with refresh and reshare, which come later; here the records of two epochs are sealed by the vault itself."""
-
-    async def scenario():
-        host, user, (wallet, _) = await two_wallets(tmp_path)
-        vault = vault_of(host)
-        await vault.open(wallet.wallet_id)
-        old = host.storage.records[key_of(wallet)]
-        # An enclave that has seen epoch 2 of this wallet ...
-        vault._remember(wallet.wallet_id, 2)
-        error = await refusal(user, wallet)
-        assert (error.code, error.culprit) == ("epoch_stale", Culprit.STORAGE)
-        # ... and a fresh enclave, which has seen nothing, asked by a client that knows epoch 2.
-        await host.start_enclave()
-        host.storage.records[key_of(wallet)] = old
-        with pytest.raises(Exception) as refused:
-            (await vault_of(host).open(wallet.wallet_id)).require_epoch(2)
-        assert refused.value.code == "epoch_stale"
 
     run(scenario)
 
@@ -253,7 +258,7 @@ def test_no_stored_record_opens_under_another_data_key(tmp_path):
         for wallet in wallets:
             stored = decoded(host.storage.records[key_of(wallet)][1])
             with pytest.raises(ThresholdError) as refused:
-                chosen_by_the_host.open_share(stored.sealed, cbor.encode(stored.header))
+                chosen_by_the_host.open_share(stored.active, cbor.encode([stored.header, "active"]))
             assert refused.value.code == "record_not_authentic"
 
     run(scenario)

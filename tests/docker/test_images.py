@@ -16,6 +16,7 @@ import pytest
 from tests.docker.images import ENCLAVE, HOST, HOUSE, SIMULATOR, configuration, docker, files, python
 
 BUDGETS = json.loads((HOUSE / "tests/docker/budget.json").read_text())
+WHOLE_KEYS = HOUSE / "tests/docker/whole_keys.py"
 IMAGES = {"enclave": ENCLAVE, "host": HOST}
 BOTH = pytest.mark.parametrize("name", IMAGES)
 EVERY = pytest.mark.parametrize("image", [ENCLAVE, HOST, SIMULATOR])
@@ -164,6 +165,15 @@ print(count)
     done = docker(*run, "-I", "-B", "-c", code, *budget["own"], check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
+
+
+@pytest.mark.parametrize("image", [ENCLAVE, SIMULATOR])
+def test_no_code_in_an_enclave_puts_a_key_together(image):
+    """Neither names nor strings of ``threshold.device`` are there: the native core is built without its feature."""
+    assert "opt/cosigner/threshold/device.py" not in files(image)
+    done = python(image, WHOLE_KEYS.read_text())
+    assert done.returncode == 0, done.stderr
+    assert "No module named 'threshold.device'" in python(image, "import threshold.device").stderr
 
 
 def test_a_client_for_kms_can_be_made_from_what_is_left_of_botocore():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from threshold import KeyShare, Suite, dkg_start, frost_begin, frost_respond
+from threshold import KeyShare, Suite, dkg_start, frost_begin, frost_respond, reshare_join, reshare_start
 
 SUITES = list(Suite)
 SIGNING = [suite for suite in Suite if suite.is_frost]
@@ -60,6 +60,65 @@ class Run:
 
 def generate(suite: str, t: int = 2, n: int = 2) -> dict[int, KeyShare]:
     return Run(suite, t, n).shares()
+
+
+class Resharing:
+    """One resharing with everybody honest, stopped where a test wants to interfere.
+
+    ``nodes`` says which dealers and which receivers each node is; without it everybody has a node of their own.
+    """
+
+    def __init__(
+        self,
+        old: dict[int, KeyShare],
+        dealers: list[int],
+        t: int,
+        n: int,
+        *,
+        nodes: list[tuple[list[int], list[int]]] | None = None,
+        context: bytes = CONTEXT,
+    ) -> None:
+        everybody = sorted({*dealers, *range(1, n + 1)})
+        self.nodes = nodes or [([i] if i in dealers else [], [i] if i <= n else []) for i in everybody]
+        self.round1 = []
+        self.messages1: dict[int, bytes] = {}
+        for deals, receives in self.nodes:
+            if deals:
+                shares = [old[i] for i in deals]
+                state, messages = reshare_start(shares, dealers, receives, t, n, context)
+                self.messages1 |= messages
+            else:
+                group = next(iter(old.values())).group
+                state = reshare_join(group, dealers, receives, t, n, context)
+            self.round1.append(state)
+
+    def first_for(self, node: int) -> dict[int, bytes]:
+        return {i: message for i, message in self.messages1.items() if i not in self.nodes[node][0]}
+
+    def to_round2(self) -> Resharing:
+        advanced = [state.advance(self.first_for(node)) for node, state in enumerate(self.round1)]
+        self.round2 = [state for state, _ in advanced]
+        self.messages2 = {pair: message for _, sent in advanced for pair, message in sent.items()}
+        return self
+
+    def second_for(self, node: int) -> dict[tuple[int, int], bytes]:
+        receivers = self.nodes[node][1]
+        return {pair: message for pair, message in self.messages2.items() if pair[1] in receivers}
+
+    def to_round3(self) -> Resharing:
+        self.to_round2()
+        advanced = [state.advance(self.second_for(node)) for node, state in enumerate(self.round2)]
+        self.round3 = [state for state, _ in advanced]
+        self.confirmations = {i: sent for _, own in advanced for i, sent in own.items()}
+        return self
+
+    def confirmations_for(self, node: int) -> dict[int, bytes]:
+        return {i: sent for i, sent in self.confirmations.items() if i not in self.nodes[node][1]}
+
+    def shares(self) -> dict[int, KeyShare]:
+        self.to_round3()
+        confirmed = [state.confirm(self.confirmations_for(node)) for node, state in enumerate(self.round3)]
+        return {i: share for shares in confirmed for i, share in sorted(shares.items())}
 
 
 def sign(

@@ -81,7 +81,7 @@ def test_the_example_of_the_seal_document() -> None:
     record = bytes.fromhex(found[0][1])
     assert SealingKey.from_data_key(KEY).open_bytes(record, b"context") == b"payload"
     assert unsealed(record, b"context") == b"payload"
-    for kind in (b"COSHARE\x01", b"COUNCNF\x01", b"COBYTES\x01"):
+    for kind in (b"COSHARE\x01", b"COUNCNF\x01", b"CORESHR\x01", b"COBYTES\x01"):
         assert f"`{kind.hex()}`" in text
 
 

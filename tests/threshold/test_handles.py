@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 import threshold
-from tests.threshold.ceremonies import Run, generate
+from tests.threshold.ceremonies import Resharing, Run, generate
 from threshold import SealingKey, Suite, ThresholdError, frost_begin
 from threshold.device import Passcode, SecretKey
 from threshold.errors import PayloadError
@@ -19,13 +19,17 @@ from threshold.errors import PayloadError
 @pytest.fixture(scope="module")
 def handles() -> list[object]:
     run = Run(Suite.FROST_ED25519).to_round3()
-    share = generate(Suite.FROST_ED25519)[1]
+    shares = generate(Suite.FROST_ED25519)
+    share = shares[1]
     nonces, _ = frost_begin(share, 2)
     key = SealingKey.from_data_key(bytes([1]) * 32)
     fresh = Run(Suite.FROST_ED25519)
+    resharing, begun = (Resharing(shares, [1, 2], 2, 2) for _ in range(2))
+    resharing.to_round3()
+    reshared = [begun.round1[0], resharing.round2[0], resharing.round3[0]]
     whole = SecretKey.from_ed25519_seed(bytes(32))
     passcode = Passcode(b"1234", bytes(16), 64, 1, 1)
-    return [fresh.round1[1], run.round2[1], run.round3[1], share, key, nonces, whole, passcode]
+    return [fresh.round1[1], run.round2[1], run.round3[1], share, key, nonces, *reshared, whole, passcode]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,9 @@ def test_what_is_printed_is_public(handles: list[object]) -> None:
         "<KeyShare frost-ed25519 2-of-2 #1 epoch 1>",
         "<SealingKey>",
         "<SigningNonces for 2>",
+        "<ReshareRound1>",
+        "<ReshareRound2 (consumed)>",
+        "<ReshareRound3>",
         "<SecretKey frost-ed25519>",
         "<Passcode>",
     ]

@@ -301,3 +301,15 @@ def test_salts_and_nonces_are_fresh() -> None:
     headers = {KEY.seal_bytes(b"x", b"")[8:52] for _ in range(200)}
     assert len(headers) == 200
     assert len({hashlib.sha256(header[:32]).digest() for header in headers}) == 200
+
+
+def test_a_backup_key_is_hkdf_under_a_label_of_its_own() -> None:
+    pseudorandom = hmac.digest(bytes(32), DATA_KEY, "sha256")
+    expected = hmac.digest(pseudorandom, b"cosigner/backup-key/v1" + b"wallet" + b"\x01", "sha256")
+    assert KEY.backup_key(b"wallet") == expected
+    assert KEY.backup_key(b"Wallet") != expected
+    assert SealingKey.from_data_key(bytes([7]) * 32).backup_key(b"wallet") != expected
+    assert len(KEY.backup_key(b"")) == 32
+    with pytest.raises(ThresholdError) as caught:
+        KEY.backup_key(bytes(65537))
+    assert code(caught) == "invalid_parameter"

@@ -1,7 +1,5 @@
 //! What only the user's own device does with whole keys (feature `device`).
 
-use std::borrow::Cow;
-
 use cosigner_core::SuiteId;
 use cosigner_core::device::{self, Export};
 use cosigner_core::seal::PassphraseCost;
@@ -46,13 +44,13 @@ opaque_methods!(SecretKey {
         suite: &str,
         phrase: &Bound<'_, PyAny>,
         passphrase: &Bound<'_, PyAny>,
-        path: Cow<'_, str>,
+        path: &str,
     ) -> PyResult<Self> {
         let suite = SuiteId::from_name(suite).or_raise(py)?;
         let phrase = args::secret(phrase, "phrase")?;
         let passphrase = args::secret(passphrase, "passphrase")?;
         let key = py
-            .detach(|| device::SecretKey::from_mnemonic(suite, &phrase, &passphrase, &path))
+            .detach(|| device::SecretKey::from_mnemonic(suite, &phrase, &passphrase, path))
             .or_raise(py)?;
         Ok(Self { key })
     }

@@ -265,7 +265,7 @@ impl<S: Suite> KeyShare<S> {
     /// The scalar times G is the own verifying share. The group checked its own data.
     fn check(&self) -> Result<()> {
         check_parameters(self.identifier, self.min_signers(), self.max_signers)?;
-        let own = S::mul_base(&self.key.signing_share().to_scalar());
+        let own = S::public(S::mul_base(&self.key.signing_share().to_scalar()));
         if own != self.verifying_share(self.identifier)? || self.key.verifying_share().to_element() != own {
             return Err(inconsistent("the share does not match its verifying share"));
         }

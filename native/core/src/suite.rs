@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha512};
 use zeroize::Zeroize;
 
 use crate::error::{Code, Error, Result};
-use crate::{MAX_MESSAGE_LEN, codec};
+use crate::{MAX_MESSAGE_LEN, codec, ecdsa};
 
 /// A suite by name, as it stands in messages, records and configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +112,11 @@ pub trait Suite: Ciphersuite<Group: Group<Field: Field<Scalar: Zeroize>>> {
 
     /// Whether a finished signature, given parsed and encoded, verifies under the key.
     fn holds(signature: &Signature<Self>, encoded: &[u8], key: &VerifyingKey<Self>, message: &[u8]) -> bool;
+
+    /// A point that is public although it was computed from secrets: the same point, but for `native/ct`.
+    fn public(point: Element<Self>) -> Element<Self> {
+        point
+    }
 
     /// The point that stands for `r` in a signature: the suite may fix its sign.
     fn normalized(r: Element<Self>) -> Element<Self> {
@@ -244,6 +249,10 @@ impl Suite for Secp256K1Sha256 {
 
     fn sum_of_products(pairs: &[(Scalar<Self>, Element<Self>)]) -> Element<Self> {
         secp256k1_sum_of_products(pairs)
+    }
+
+    fn public(point: Element<Self>) -> Element<Self> {
+        ecdsa::public(point)
     }
 
     fn holds(signature: &Signature<Self>, _encoded: &[u8], key: &VerifyingKey<Self>, message: &[u8]) -> bool {

@@ -1,5 +1,5 @@
-//! ctgrind for ECDSA: all randomness and both key shares are marked as secret, then a session is set up and signs. Run
-//! under valgrind, any branch or memory access that depends on a secret is an error:
+//! ctgrind for ECDSA and resharing: all randomness and the key shares are marked as secret, then a session is set up and
+//! signs, and the key is reshared. Run under valgrind, any branch or memory access that depends on a secret is an error:
 //!
 //! ```text
 //! cargo build --release && valgrind -q --error-exitcode=1 --suppressions=valgrind.supp target/release/cosigner-ct
@@ -10,10 +10,12 @@
 
 mod valgrind;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cosigner_core::any::AnyShare;
 use cosigner_core::ecdsa::{ClientSetup, EnclaveSetup, Share, begin, ct, respond};
+use cosigner_core::reshare::{Handover, start};
 use cosigner_core::seal::{Kind, SealingKey};
 use k256::elliptic_curve::sec1::ToEncodedPoint;
 use k256::{ProjectivePoint, Scalar};
@@ -115,5 +117,31 @@ fn main() {
         let signature = pending.finish(&message2).unwrap();
         valgrind::public(&signature.rs);
     }
+    reshare(&[client_share, enclave_share], &mut rng);
     eprintln!("done");
+}
+
+/// Gives a 2-of-2 key to a group of three: the device deals with share 1 and receives for 1 and 3, the enclave has 2.
+fn reshare(shares: &[Share; 2], rng: &mut Secret) {
+    let handover = |receivers: &[u16]| Handover {
+        dealers: vec![1, 2],
+        receivers: receivers.to_vec(),
+        min_signers: 2,
+        max_signers: 3,
+        context: [4; 32],
+    };
+    eprintln!("reshare: dealers start");
+    let (device, from_device) = start(&[&shares[0]], handover(&[1, 3]), rng).unwrap();
+    let (enclave, from_enclave) = start(&[&shares[1]], handover(&[2]), rng).unwrap();
+    eprintln!("reshare: dealers deal");
+    let (enclave, to_device) = enclave.advance(&from_device).unwrap();
+    let (device, to_enclave) = device.advance(&from_enclave).unwrap();
+    eprintln!("reshare: receivers check and add up");
+    let (device, of_device) = device.advance(&to_device).unwrap();
+    let (enclave, of_enclave) = enclave.advance(&to_enclave).unwrap();
+    eprintln!("reshare: everybody confirms");
+    let as_bytes = |from: BTreeMap<u16, [u8; 32]>| from.into_iter().map(|(i, c)| (i, c.to_vec())).collect();
+    let mut shares = device.confirm(&as_bytes(of_enclave)).unwrap();
+    shares.extend(enclave.confirm(&as_bytes(of_device)).unwrap());
+    assert_eq!(shares.len(), 3);
 }

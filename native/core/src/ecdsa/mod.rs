@@ -44,6 +44,11 @@ type Curve = Secp256K1Sha256;
 /// A share of this suite.
 pub type Share = crate::share::KeyShare<Curve>;
 
+/// A point of this suite that is public although it was computed from secrets, outside of signing.
+pub(crate) fn public(point: k256::ProjectivePoint) -> k256::ProjectivePoint {
+    if cfg!(feature = "ctgrind") { curve::public_point(point.to_affine()).into() } else { point }
+}
+
 /// Computational security in bits: the number of base transfers, the length of Delta.
 const KAPPA: usize = 128;
 /// Bits of one batch of the multiplication: |q| + 2s with s = 80 (DKLs19; the 2s extra bits are what keeps the

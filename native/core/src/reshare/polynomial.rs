@@ -27,7 +27,7 @@ impl<S: Suite> Polynomial<S> {
     /// Commitments to the coefficients, the constant term's first.
     pub(super) fn commitment(&self) -> VerifiableSecretSharingCommitment<S> {
         VerifiableSecretSharingCommitment::new(
-            self.0.iter().map(|k| CoefficientCommitment::new(S::mul_base(k))).collect(),
+            self.0.iter().map(|k| CoefficientCommitment::new(S::public(S::mul_base(k)))).collect(),
         )
     }
 
@@ -48,7 +48,8 @@ pub(super) fn check_sub_share<S: Suite>(
     receiver: u16,
 ) -> Result<()> {
     let committed = VerifyingShare::from_commitment(identifier::<S>(receiver)?, commitment);
-    if S::mul_base(&sub_share.to_scalar()) != committed.to_element() {
+    // A dealer knows its sub-share, and whether this comes out equal.
+    if S::public(S::mul_base(&sub_share.to_scalar())) != committed.to_element() {
         let error = Error::abort(Code::InvalidSubShare, "a sub-share is not on its dealer's polynomial");
         return Err(blame(error, dealer));
     }

@@ -245,7 +245,7 @@ fn a_group_has_one_encoding<S: Suite>() {
     assert_eq!(refused(&|b| b[1] = 0), Code::InvalidGroup);
     assert_eq!(refused(&|b| b[1] = b[1] % 3 + 1), Code::WrongSuite);
     assert_eq!(refused(&|b| b[3] = 1), Code::InvalidGroup);
-    assert_eq!(refused(&|b| b[3] = 3), Code::InvalidGroup);
+    assert_eq!(refused(&|b| b[3] = 4), Code::InvalidGroup);
     assert_eq!(refused(&|b| b[5] = 2), Code::InvalidGroup);
     assert_eq!(refused(&|b| b[9] = 0), Code::InvalidGroup);
     // A key, or a verifying share, of another polynomial.
@@ -269,7 +269,7 @@ fn signs<S: Suite>(message: Vec<u8>) {
     let new = reshare(&three(), &old, 2);
     let key = old[&1].group_public_key().unwrap();
     for pair in subsets(3, 2) {
-        let signatures = sign_together(&new, &pair, &[message.clone()], &[Tweak::None], 5);
+        let signatures = sign_together(&new, &pair, std::slice::from_ref(&message), &[Tweak::None], 5);
         sign::verify::<S>(&key, &message, &signatures[0], &Tweak::None).unwrap();
     }
     let mut rng = rng(6);
