@@ -60,19 +60,22 @@ async def show(
     :param directory: of the demonstration; the mock stack's state lies in it.
     """
     private, key = new_encryption_key()
-    with tempfile.TemporaryDirectory(prefix="developer-", dir=directory) as state, _developer() as developer:
+    with (
+        tempfile.TemporaryDirectory(prefix="developer-", dir=directory) as state,
+        developer() as endpoint,
+    ):
         settings = DelegationSettings(
             enabled=True,
             prompt_users_on_sign_in=False,
             requires_delegation=False,
             app=APP,
-            endpoint=developer.url,
+            endpoint=endpoint.url,
             keys=[key],
         )
         with step("Setting up delegated access, as the administrator"):
             secret = await _configure(client, config.environment, settings, directory / _ADMINISTRATOR_KEY)
         inbox = Inbox(Path(state) / "inbox.sqlite3", LocalSealer(Path(state) / "sealing.key"))
-        developer.receiver = Receiver(secret, DecryptionKey.from_pem(private), inbox)
+        endpoint.receiver = Receiver(secret, DecryptionKey.from_pem(private), inbox)
         made = {}
         for chain, limits in _LIMITS.items():
             with step(f"Approving that the app signs for the {chain} wallet"):
@@ -80,7 +83,7 @@ async def show(
                     wallets[chain].wallet_id, limits, lifetime=timedelta(days=1)
                 )
         with step("Waiting for the webhooks"):
-            delegations = [await _arrival(inbox, wallets[chain].wallet_id) for chain in _LIMITS]
+            delegations = [await arrival(inbox, wallets[chain].wallet_id) for chain in _LIMITS]
         async with (
             await create_delegated_evm_client(config.environment, config=config) as evm,
             await create_delegated_svm_client(config.environment, config=config) as svm,
@@ -110,7 +113,7 @@ async def show(
             "delegations": [
                 {"wallet_id": one.wallet_id, "share_set_id": one.terms.share_set_id} for one in made.values()
             ],
-            "webhooks": developer.heard,
+            "webhooks": endpoint.heard,
             "evm_transaction": raw,
             "solana_transaction": wire,
             "refusal": refusal,
@@ -130,7 +133,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     ]
 
 
-class _Developer(ThreadingHTTPServer):
+class Developer(ThreadingHTTPServer):
     """The developer's endpoint. What comes before the secret is known is asked for again by the sender."""
 
     daemon_threads = True
@@ -145,7 +148,7 @@ class _Developer(ThreadingHTTPServer):
 class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         developer = self.server
-        if not isinstance(developer, _Developer):
+        if not isinstance(developer, Developer):
             raise TypeError
         body = self.rfile.read(min(int(self.headers.get("content-length", "0")), 1 << 20))
         status = 503
@@ -166,8 +169,9 @@ class _Endpoint(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def _developer() -> Iterator[_Developer]:
-    server = _Developer()
+def developer() -> Iterator[Developer]:
+    """An endpoint for as long as the context lasts."""
+    server = Developer()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -189,7 +193,8 @@ async def _configure(
     return done.webhook_secret
 
 
-async def _arrival(inbox: Inbox, wallet_id: str) -> Delegation:
+async def arrival(inbox: Inbox, wallet_id: str) -> Delegation:
+    """The newest delegation of a wallet, once its webhook has come."""
     found = await _until(lambda: inbox.delegation(wallet_id))
     if not isinstance(found, Delegation):
         raise _failed("the webhook of a delegation did not arrive")

@@ -108,19 +108,29 @@ class LifecycleCalls:
         wallet_id: str,
         plan: BackupPlan,
         *,
+        backup: BackupPlan | None = None,
         apart: Mapping[int, Apart] | None = None,
         **given: Unpack[Given],
     ) -> Wallet:
         """Get a wallet back on this device from a backup, and renew all shares, so that those of the lost device are worthless.
 
-        :param plan: where to look, and the passcode if the backup has one. The new backup goes there as well.
+        :param plan: where to look, and the passcode if the backup has one.
+        :param backup: where the new backup goes, and its passcode; by default as the old one.
         :raises BackupError: ``backup_unknown``: there is no backup of the wallet's newest shares at these locations.
         :raises EnclaveRefused: ``passcode_wrong``, ``factor_locked``.
         """
         reply = await self._settle(wallet_id)
         info = _readable(reply, plan.locations)
-        share = await making.open_again(self._actions, reply.wallet, info, plan, given=given)
-        return await self._renew(share, reply, purpose="recover", backup=plan, apart=apart, given=given)
+        share, locator = await making.open_again(self._actions, reply.wallet, info, plan, given=given)
+        await self._keep_locator(wallet_id, info.backup_id, locator)
+        return await self._renew(
+            share,
+            reply,
+            purpose="recover",
+            backup=plan if backup is None else backup,
+            apart=apart,
+            given=given,
+        )
 
     async def recover_with_share(
         self,
@@ -166,7 +176,7 @@ class LifecycleCalls:
             raise BackupError("backup_location_missing", "Say where it shall lie.", culprit=Culprit.CLIENT)
         await self._settle(wallet_id)
         share, wallet = await self._load(wallet_id)
-        return await making.make(self._actions, share, wallet, plan, given=given)
+        return await self._back_up(share, wallet, plan, given)
 
     async def remove_backup(
         self,
@@ -177,12 +187,12 @@ class LifecycleCalls:
     ) -> None:
         """The enclave never gives out the key of this backup again; what lies at ``locations`` is deleted, too.
 
+        At the service's storage only the device that made it, or opened it last, can delete it; without its key it opens for nobody.
+
         :raises EnclaveRefused: ``backup_unknown``.
         """
         await self._actions.act(RemoveBackup(wallet_id, backup_id), WalletReply, given=given)
-        for location in locations:
-            if location.kind != "service":  # there the enclave closes the slot itself
-                await location.delete(making.name_at(location, wallet_id, backup_id, None))
+        await self._delete_at([backup_id], wallet_id, locations)
 
     # --- into and out of the service -----------------------------------------------------------------------------------------
 
@@ -251,11 +261,10 @@ class LifecycleCalls:
         with contextlib.suppress(CosignerError):
             backups = (await settling.ask(self._actions, wallet_id)).status.backups
         await self._actions.act(DeleteWallet(wallet_id), WalletReply, given=given)
-        await asyncio.to_thread(self._unlocked().forget, wallet_id)
-        for location in locations:
-            for info in backups:
-                if location.kind != "service":
-                    await location.delete(making.name_at(location, wallet_id, info.backup_id, None))
+        try:
+            await self._delete_at([info.backup_id for info in backups], wallet_id, locations)
+        finally:
+            await asyncio.to_thread(self._unlocked().forget, wallet_id)
 
     # --- common --------------------------------------------------------------------------------------------------------------
 
@@ -296,7 +305,7 @@ class LifecycleCalls:
             prepare=self._preparing(parties, plan, apart),
             given=given,
         )
-        await clear_away(reply, plan.locations)
+        await self._clear_away(reply, plan.locations)
         return Wallet.of(info)
 
     def _preparing(
@@ -323,9 +332,46 @@ class LifecycleCalls:
                     new.shares[party], new.wallet, apart[party], environment=self._actions.environment
                 )
             if plan.locations:
-                await making.make(self._actions, new.shares[CLIENT_PARTY], new.wallet, plan)
+                await self._back_up(new.shares[CLIENT_PARTY], new.wallet, plan, {})
 
         return prepare
+
+    async def _clear_away(self, before: WalletReply, locations: Sequence[BackupLocation]) -> None:
+        """Delete backups of shares that are worthless now; what is left is sealed, and no danger."""
+        with contextlib.suppress(CosignerError):
+            old = [backup.backup_id for backup in before.status.backups]
+            await self._delete_at(old, before.wallet.wallet_id, [*locations, self.service_storage()])
+
+    async def _back_up(
+        self, share: KeyShare, wallet: WalletInfo, plan: BackupPlan, given: Given
+    ) -> MadeBackup:
+        made = await making.make(self._actions, share, wallet, plan, given=given)
+        if "service" in made.names:
+            await self._keep_locator(wallet.wallet_id, made.backup_id, made.names["service"])
+        return made
+
+    async def _keep_locator(self, wallet_id: str, backup_id: str, locator: str) -> None:
+        await asyncio.to_thread(
+            self._unlocked().keep_locator, self._actions.environment, wallet_id, backup_id, locator
+        )
+
+    async def _delete_at(
+        self, backup_ids: Sequence[str], wallet_id: str, locations: Sequence[BackupLocation]
+    ) -> None:
+        """Delete what can be deleted; what failed first is raised in the end."""
+        known = await asyncio.to_thread(self._unlocked().locators, self._actions.environment, wallet_id)
+        failure: CosignerError | None = None
+        for location in locations:
+            for backup_id in backup_ids:
+                if location.kind == "service" and backup_id not in known:
+                    continue
+                name = making.name_at(location, wallet_id, backup_id, known.get(backup_id))
+                try:
+                    await location.delete(name)
+                except CosignerError as error:
+                    failure = failure or error
+        if failure is not None:
+            raise failure
 
     def _backup_as_before(self, reply: WalletReply) -> BackupPlan:
         """A plan that needs nothing of the user.
@@ -366,14 +412,3 @@ def _readable(reply: WalletReply, locations: Sequence[BackupLocation]) -> Backup
         f"There is no backup of this wallet's newest shares at {', '.join(sorted(kinds)) or 'no location'}; "
         + (f"the enclave knows of some at: {', '.join(known)}." if known else "the enclave knows of none."),
     )
-
-
-async def clear_away(before: WalletReply, locations: Sequence[BackupLocation]) -> None:
-    """Delete what lies at locations of backups whose shares are worthless now; what cannot be deleted is no danger."""
-    for info in before.status.backups:
-        for location in locations:
-            if location.kind != "service" and location.kind in info.locations:
-                with contextlib.suppress(CosignerError):
-                    await location.delete(
-                        making.name_at(location, before.wallet.wallet_id, info.backup_id, None)
-                    )

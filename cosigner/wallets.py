@@ -17,6 +17,7 @@ class Wallet:
 
     :ivar address: as its chain writes it.
     :ivar public_key: 32 bytes (Ed25519) or 33 (secp256k1, the Taproot internal key).
+    :ivar parties: how many shares there are; any two sign.
     """
 
     wallet_id: str
@@ -26,6 +27,7 @@ class Wallet:
     address: str
     public_key: bytes
     epoch: int
+    parties: int = 2
 
     @classmethod
     def of(cls, info: WalletInfo) -> Wallet:
@@ -38,6 +40,7 @@ class Wallet:
             address=address_of(info.chain, info.network, info.public_key),
             public_key=info.public_key,
             epoch=info.epoch,
+            parties=info.parties,
         )
 
 

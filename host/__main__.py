@@ -31,7 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[:1] == ["webhooks"]:
         return webhooks.main(arguments[1:])
     parser = argparse.ArgumentParser(
-        prog="python -m host", description="The untrusted host process of a Cosigner enclave."
+        prog="python -m host",
+        description="The untrusted host process of a Cosigner enclave.",
+        epilog="commands:\n  webhooks    look at webhooks, send them again, try an endpoint",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="configuration (JSON)")
     parser.add_argument("--json", action="store_true", help="say in JSON when the API answers, or why not")

@@ -148,9 +148,10 @@ async def open_again(
     plan: BackupPlan,
     *,
     given: Given | None = None,
-) -> KeyShare:
+) -> tuple[KeyShare, str]:
     """Get a share back out of its backup; the locations are tried in turn.
 
+    :returns: the share, and the backup's locator at the service.
     :param info: what the enclave says of the backup.
     :raises EnclaveRefused: ``passcode_wrong``, ``factor_locked``, ``backup_unknown``, …
     :raises LocationError: no location has it.
@@ -184,7 +185,7 @@ async def open_again(
         except CosignerError as error:
             failure = failure or error
             continue
-        return share
+        return share, key.locator
     if failure is None:
         raise BackupError(
             "backup_location_missing", "No location was named to look in.", culprit=Culprit.CLIENT

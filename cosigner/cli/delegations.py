@@ -17,8 +17,8 @@ from ..delegation import Limits  # noqa: TID252
 from ..delegation.files import new_encryption_key, settings_from, settings_json  # noqa: TID252
 from . import opening
 from .inputs import read_file
+from .moments import when
 from .rules import approve
-from .sessions import when
 
 if TYPE_CHECKING:
     from protocol.delegation import DelegationInfo

@@ -22,7 +22,7 @@ from .. import approvals  # noqa: TID252
 from ..config import ClientConfig  # noqa: TID252
 from . import opening
 from .inputs import evm_transaction_from, psbt_from, read_file, solana_message_from
-from .sessions import when
+from .moments import when
 
 if TYPE_CHECKING:
     from protocol.accounts import LayerName, PolicyLayer

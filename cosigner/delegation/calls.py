@@ -20,7 +20,7 @@ from protocol.delegation import (
 )
 from protocol.envelope.messages import Done
 
-from ..lifecycle import LifecycleCalls, clear_away  # noqa: TID252
+from ..lifecycle import LifecycleCalls  # noqa: TID252
 from . import approving, settings
 from .terms import DEFAULT_LIFETIME, canonical, terms_for
 
@@ -89,7 +89,7 @@ class DelegationCalls(LifecycleCalls):
             prepare=self._preparing(wallet.parties, plan, apart),
             given=given,
         )
-        await clear_away(reply, plan.locations)
+        await self._clear_away(reply, plan.locations)
         return next(
             found
             for found in await self.delegations(wallet_id)

@@ -11,6 +11,7 @@ from threshold import ThresholdError
 from ..errors import StoreError  # noqa: TID252
 from .files import make_directory, read, write, writing
 from .formats import SALT_LENGTH, KdfParameters, StoredWallet, StoreFile
+from .locators import LocatorFiles
 from .shares import ShareFiles
 from .users import UserFiles
 
@@ -25,7 +26,7 @@ _CHECK: Final = b"cosigner/store-check/v1"
 _MAX_PASSPHRASE: Final = 1024  # bytes; what the native core accepts
 
 
-class ShareStore(ShareFiles, UserFiles):
+class ShareStore(ShareFiles, LocatorFiles, UserFiles):
     """An unlocked share store."""
 
     def __init__(self, directory: Path, key: SealingKey) -> None:

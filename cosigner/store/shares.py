@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _EPOCH_CHECK: Final = b"cosigner/newest-epoch/v1"
 _WALLET_ID: Final = re.compile(r"[0-9a-f-]{36}\Z")
-_KINDS: Final = ("pending", "next", "aside", "share", "epoch")
+_KINDS: Final = ("pending", "next", "aside", "share", "epoch", "backups")
 
 _Versions = tuple[Version | None, Version | None]
 
