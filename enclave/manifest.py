@@ -87,15 +87,17 @@ class Administrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_key: KeyBytes
 
 
-class RecoveryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a recovery key alone cannot do.
+class RecoveryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a recovery key alone cannot do, and who is told.
 
     :ivar time_lock_s: seconds between a recovery's first request and its effect.
     :ivar gate: who must sign every recovery too.
+    :ivar notify: an https URL that is told of every recovery; empty, and then left out: nobody is.
     """
 
     time_lock_s: Annotated[int, Meta(ge=0, le=90 * 86400)]
     gate: Administrator | None
+    notify: Annotated[str, Meta(max_length=512, pattern=r"^(https://[\x21-\x7e]+)?\Z")] = ""
 
 
 class LifecycleRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
