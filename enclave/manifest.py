@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import socket
 
 MANIFEST_PCR: Final = 16
-
+SHORTEST_EPOCH: Final = 3600  # seconds; epochs due sooner than that would always be due
 
 FactorName = Literal["passkey", "signing_key", "totp"]
 Scope = Annotated[str, Meta(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")]  # RFC 6749, §3.3
@@ -203,6 +203,8 @@ def _check(environment: Environment) -> None:
             developer_keys.check(environment.delegation)
         except CosignerError as error:
             raise _invalid(f"Delegated access to {name}: {error.message}") from None
+    if 0 < environment.lifecycle.max_epoch_age_s < SHORTEST_EPOCH:
+        raise _invalid(f"{name} has a refresh due more often than hourly.")
     unknown = sorted(environment.step_up.keys() - ACTIONS)
     if unknown:
         raise _invalid(f"{name} asks for evidence of what is no action: {', '.join(unknown)}.")

@@ -207,7 +207,7 @@ class Realm:
     async def _finish_dkg(self, session: Session, granted: Granted, request: m.FinishDkg) -> m.WalletReply:
         """The user who began must be the one who finishes; a session never becomes another user's, and this does not rely on it."""
         actor, vault = granted.need_actor(), self._rooms.vault
-        claim = partial(self._rooms.lifecycle.claim, wallet_id=request.wallet_id, now_ms=granted.now)
+        claim = partial(self._rooms.lifecycle.claim, granted, request.wallet_id)
         opened = await wallets.finish_dkg(session, vault, request, actor, claim, now_ms=granted.now)
         self._counters["wallets_created"] += 1
         return await self._rooms.statuses.reply(actor, opened)

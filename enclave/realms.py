@@ -143,7 +143,7 @@ class Realms:
             clock=self.clock,
             counters=self.counters,
             end_sessions=end_sessions,
-            standing=gate.require_standing,
+            require_standing=gate.require_standing,
         )
         lifecycle = Lifecycle(
             environment.id,
@@ -152,7 +152,7 @@ class Realms:
             backups=backups,
             statuses=statuses,
             delegations=delegations,
-            still_a_user=gate.require_user,
+            require_standing=gate.require_standing,
             counters=self.counters,
         )
         delegate_entry = DelegateEntry(

@@ -53,7 +53,7 @@ class Delegations:
     """Delegated access in one environment.
 
     :param end_sessions: ends the sessions of a delegate.
-    :param standing: raises if what vouched for a request does so no longer.
+    :param require_standing: raises if what vouched for a request does so no longer.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Delegations:
         clock: Clock,
         counters: Counters,
         end_sessions: Callable[[str, frozenset[bytes]], None],
-        standing: Callable[[Granted], Awaitable[object]],
+        require_standing: Callable[[Granted], Awaitable[object]],
     ) -> None:
         self._environment = environment
         self._settings = settings
@@ -83,7 +83,7 @@ class Delegations:
         self._clock = clock
         self._counters = counters
         self._end_sessions = end_sessions
-        self._standing = standing
+        self._require_standing = require_standing
 
     async def answer(self, session: Session, granted: Granted) -> DelegationReply | WalletReply | Done:  # noqa: C901  (a line for each request)
         """Carry one out.
@@ -91,7 +91,7 @@ class Delegations:
         :raises Exception: whatever kept it from being carried out.
         """
         actor = granted.need_actor()
-        require = partial(self._standing, granted)
+        require = partial(self._require_standing, granted)
         match granted.request:
             case d.GetDelegationSettings():
                 return await self._settings.show(denied=await self._book.denied(actor.user_id))
@@ -193,7 +193,7 @@ class Delegations:
             now=now,
         )
         await self._book.add(one, now=now)
-        await self._standing(granted)
+        await self._require_standing(granted)
         await self._vault.create(
             permit,
             made.delegate_share,
@@ -269,7 +269,7 @@ class Delegations:
         if delegated.pending is not None:
             await self._vault.commit(granted.need_permit(), delegated)
         await self._book.deny(actor.user_id, denied=False, now=self._clock.now_ms())
-        await self._standing(granted)
+        await self._require_standing(granted)
         # Again: the host may have held up those writes for as long as it liked.
         to, key = await self._require_key(one)
         api_key = "dyn_" + base64.urlsafe_b64encode(os.urandom(_KEY_LENGTH)).rstrip(b"=").decode()
