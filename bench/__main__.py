@@ -21,6 +21,7 @@ from . import (
     session,
     stack,
     timing,
+    webhook_kills,
     webhooks,
 )
 from .measure import Figure, pin_to_one_core, yardstick_ms
@@ -45,7 +46,13 @@ def main() -> None:
     ]
     figures += authorization.figures()
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
-    figures += [*receipts.figures(), *stack.figures(), *image.figures(), *webhooks.figures()]
+    figures += [
+        *receipts.figures(),
+        *stack.figures(),
+        *image.figures(),
+        *webhooks.figures(),
+        *webhook_kills.figures(),
+    ]
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": len(everywhere), "processor": _processor(), "python": platform.python_version()},
