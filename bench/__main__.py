@@ -14,6 +14,7 @@ from . import (
     attestation,
     authorization,
     core,
+    delegation,
     ecdsa,
     image,
     policy,
@@ -22,6 +23,7 @@ from . import (
     session,
     stack,
     timing,
+    webhooks,
 )
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
@@ -46,7 +48,13 @@ def main() -> None:
     ]
     figures += authorization.figures()
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
-    figures += [*receipts.figures(), *stack.figures(), *image.figures()]
+    figures += [
+        *receipts.figures(),
+        *stack.figures(),
+        *image.figures(),
+        *webhooks.figures(),
+        *delegation.figures(),
+    ]
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": len(everywhere), "processor": _processor(), "python": platform.python_version()},

@@ -3,140 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
-from protocol.messages import (
-    EvmMessagePayload,
-    EvmPayload,
-    EvmTransactionPayload,
-    EvmTypedDataPayload,
-    GetWallet,
-    PsbtPayload,
-    SolanaPayload,
-    WalletReply,
-)
-from protocol.wallets import WalletInfo
-from threshold import derive_public_key
-from threshold.payload import (
-    bitcoin_address,
-    evm_address,
-    evm_signature_assemble,
-    evm_transaction_assemble,
-    psbt_finalize,
-    solana_address,
-    solana_assemble,
-)
-
-from . import evm, keygen, signing
+from . import keygen, settling
 from .accounts import AccountCalls
 from .actions import Actions
+from .backups.locations.service import ServiceLocation
+from .delegation.calls import DelegationCalls
 from .errors import StoreError
 from .evidence import Evidence
-from .evm import EvmMessage, EvmTransaction, EvmTypedData
 from .identity import DEFAULT_LIFETIME, Identity
 from .session import SessionKeeper
+from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
+from .signing_calls import SigningCalls
+from .store import StoredWallet
 from .transport import Transport
+from .wallets import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from attestation import VerifiedAttestation
+    from protocol.wallets import WalletInfo
     from threshold import KeyShare
 
+    from .backups.locations import BackupLocation
     from .config import ClientConfig
     from .evidence import Given
-    from .evm import AsyncCosignerAccount
     from .identity import Keyring, TokenProvider
     from .keys import SigningKey
     from .receipts import Receipt
     from .session import Session
-    from .store import ShareStore, StoredWallet
+    from .store import ShareStore
     from .transport import Traffic
 
 
-@dataclass(frozen=True)
-class Wallet:
-    """A wallet's public facts.
-
-    :ivar address: as its chain writes it.
-    :ivar public_key: 32 bytes (Ed25519) or 33 (secp256k1, the Taproot internal key).
-    """
-
-    wallet_id: str
-    chain: str
-    network: str
-    suite: str
-    address: str
-    public_key: bytes
-    epoch: int
-
-    @classmethod
-    def of(cls, info: WalletInfo) -> Wallet:
-        """The public facts of ``info``, with the address worked out."""
-        return cls(
-            wallet_id=info.wallet_id,
-            chain=info.chain,
-            network=info.network,
-            suite=info.suite,
-            address=address_of(info.chain, info.network, info.public_key),
-            public_key=info.public_key,
-            epoch=info.epoch,
-        )
-
-
-def address_of(chain: str, network: str, public_key: bytes) -> str:
-    """The address of a public key, as its chain writes it."""
-    match chain:
-        case "solana":
-            return solana_address(public_key)
-        case "bitcoin":
-            return bitcoin_address(public_key, network)
-        case _:
-            return evm_address(public_key)
-
-
-@dataclass(frozen=True)
-class SolanaSignature:
-    """:ivar transaction: the wire transaction, or ``None`` while signatures of others are missing."""
-
-    message: bytes
-    signature: bytes
-    transaction: bytes | None
-    summary: dict[str, object]
-
-
-@dataclass(frozen=True)
-class BitcoinSignature:
-    """:ivar transaction: the network serialization, or ``None`` while inputs of others are unsigned."""
-
-    psbt: bytes
-    signatures: dict[int, bytes]
-    sighashes: dict[int, bytes]
-    transaction: bytes | None
-    summary: dict[str, object]
-
-
-@dataclass(frozen=True)
-class EthereumSignature:
-    """A signature over an EVM payload.
-
-    :ivar digest: the 32 bytes that were signed.
-    :ivar signature: r, s and 27 or 28: 65 bytes.
-    :ivar recovery_id: 0 or 1.
-    :ivar public_key: the key that signed, 33 bytes.
-    :ivar transaction: the raw signed transaction; ``None`` for messages and typed data.
-    :ivar transaction_hash: its hash.
-    """
-
-    digest: bytes
-    signature: bytes
-    recovery_id: int
-    public_key: bytes
-    transaction: bytes | None
-    transaction_hash: bytes | None
-    summary: dict[str, object]
+__all__ = [
+    "AsyncClient",
+    "BitcoinSignature",
+    "ClientOptions",
+    "EthereumSignature",
+    "SolanaSignature",
+    "Wallet",
+]
 
 
 class ClientOptions(TypedDict, total=False):
@@ -151,7 +60,7 @@ class ClientOptions(TypedDict, total=False):
     transport: Transport | None
 
 
-class AsyncClient(AccountCalls):
+class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
     """An asynchronous client. Use it as an async context manager.
 
     :param config: where the host is and what the client trusts.
@@ -225,15 +134,6 @@ class AsyncClient(AccountCalls):
         """
         return (await self._keeper.enclave(fresh=True)).attestation
 
-    async def derived_address(self, wallet_id: str, path: Sequence[int]) -> str:
-        """The address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet.
-
-        :raises ThresholdError: ``invalid_path``, ``invalid_public_key`` (a Solana wallet has no such addresses).
-        """
-        share, wallet = await self._load(wallet_id)
-        key = derive_public_key(wallet.public_key, share.chain_code, list(path))
-        return address_of(wallet.chain, wallet.network, key)
-
     async def open(self, *, ecdsa: bool = False) -> None:
         """Open the session now rather than at the first use.
 
@@ -257,20 +157,20 @@ class AsyncClient(AccountCalls):
         :param network: for Bitcoin ``mainnet`` (default), ``testnet``, ``signet`` or ``regtest``.
         :raises CosignerError: see :func:`cosigner.keygen.create`.
         """
-        info = await keygen.create(
-            self._keeper, self._actions, self._unlocked(), chain=chain, network=network, given=given
-        )
+        info = await keygen.create(self._actions, self._unlocked(), chain=chain, network=network, given=given)
         return Wallet.of(info)
 
     async def resume_wallet(self, wallet_id: str) -> Wallet | None:
-        """Settle a wallet that a crash left pending; ``None``, and still pending, when the enclave does not know it.
+        """Settle a wallet whose creation, import, recovery or renewal a crash left open; ``None``, and still pending, when the enclave does not know it.
 
         :raises StoreError: ``environment_mismatch``: the wallet belongs to another environment.
         """
         store = self._unlocked()
+        if await asyncio.to_thread(store.decided, wallet_id) is not None:
+            return Wallet.of((await self._load(wallet_id))[1])
         pending = await asyncio.to_thread(store.pending, wallet_id)
         self._require_environment(pending)
-        info = await keygen.resume(self._keeper, store, pending.info)
+        info = await keygen.resume(self._actions, store, pending.info)
         return None if info is None else Wallet.of(info)
 
     async def enclave_wallet(self, wallet_id: str) -> Wallet:
@@ -278,134 +178,19 @@ class AsyncClient(AccountCalls):
 
         :raises EnclaveRefused: ``wallet_unknown``, ``sealed_record_rejected``, ``epoch_stale``.
         """
+        return Wallet.of((await settling.ask(self._actions, wallet_id)).wallet)
 
-        async def ask(session: Session) -> WalletReply:
-            return await session.call(GetWallet(wallet_id), WalletReply)
-
-        return Wallet.of((await self._keeper.run(ask)).wallet)
-
-    async def sign_solana(
-        self,
-        wallet_id: str,
-        message: bytes,
-        *,
-        other_signatures: dict[bytes, bytes] | None = None,
-        **given: Unpack[Given],
-    ) -> SolanaSignature:
-        """Sign a serialized Solana message (legacy or version 0).
-
-        :param other_signatures: signatures of other required signers, 64 bytes by 32-byte public key.
-        :raises PayloadError: malformed, or this wallet is not a required signer.
-        """
-        share, wallet = await self._load(wallet_id)
-        done = await signing.cosign(self._actions, share, wallet, SolanaPayload(message), given=given)
-        signatures = {**(other_signatures or {}), wallet.public_key: done.signatures[0]}
-        required = done.task.summary["required_signers"]
-        complete = isinstance(required, list) and len(required) == len(signatures)
-        return SolanaSignature(
-            message=message,
-            signature=done.signatures[0],
-            transaction=solana_assemble(message, signatures) if complete else None,
-            summary=done.task.summary,
-        )
-
-    async def sign_bitcoin(
-        self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
-    ) -> BitcoinSignature:
-        """Sign every input of a PSBT that spends this wallet's Taproot key path.
-
-        :param psbt: binary PSBT of version 0.
-        :param path: unhardened BIP-32 path below the wallet's key, such as ``(0, 5)``.
-        :raises PayloadError: malformed, or no input belongs to this wallet.
-        """
-        share, wallet = await self._load(wallet_id)
-        done = await signing.cosign(self._actions, share, wallet, PsbtPayload(psbt), path=path, given=given)
-        signatures = dict(zip(done.task.inputs, done.signatures, strict=True))
-        finished = psbt_finalize(psbt, signatures)
-        return BitcoinSignature(
-            psbt=finished["psbt"],
-            signatures=signatures,
-            sighashes=dict(zip(done.task.inputs, done.task.digests, strict=True)),
-            transaction=finished["transaction"],
-            summary=done.task.summary,
-        )
-
-    async def sign_evm_transaction(
-        self, wallet_id: str, unsigned: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
-    ) -> EthereumSignature:
-        """Sign an EVM transaction of types 0 (EIP-155), 1, 2, 3 or 4.
-
-        :param unsigned: what is hashed for the signature; :func:`cosigner.evm.unsigned_transaction` makes it of a dictionary.
-        :param path: unhardened BIP-32 path below the wallet's key, such as ``(0, 5)``.
-        :raises PayloadError: malformed; it says what and where.
-        """
-        return await self._sign_evm(wallet_id, EvmTransactionPayload(unsigned), path, given)
-
-    async def sign_evm_message(
-        self,
-        wallet_id: str,
-        message: bytes,
-        *,
-        validator: bytes | None = None,
-        path: Sequence[int] = (),
-        **given: Unpack[Given],
-    ) -> EthereumSignature:
-        """Sign a message (EIP-191): ``personal_sign``, or version 0 for a ``validator`` of 20 bytes."""
-        return await self._sign_evm(wallet_id, EvmMessagePayload(message, validator), path, given)
-
-    async def sign_evm_typed_data(
-        self, wallet_id: str, typed_data: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]
-    ) -> EthereumSignature:
-        """Sign typed data (EIP-712), JSON as ``eth_signTypedData_v4`` takes it.
-
-        :raises PayloadError: malformed; it says what and where.
-        """
-        return await self._sign_evm(wallet_id, EvmTypedDataPayload(typed_data), path, given)
-
-    async def evm_account(self, wallet_id: str, *, path: Sequence[int] = ()) -> AsyncCosignerAccount:
-        """An account for ``eth_account`` and ``web3.py`` users; needs the extra ``cosigner[evm]``.
-
-        :raises StoreError: see :meth:`cosigner.store.ShareStore.load`.
-        """
-        sign, public_key = await self.evm_signer(wallet_id, path=path)
-        return evm.AsyncCosignerAccount(sign, public_key)
-
-    async def evm_signer(
-        self, wallet_id: str, *, path: Sequence[int] = ()
-    ) -> tuple[evm.AsyncEvmSigner, bytes]:
-        """What an account needs: a coroutine that signs payloads, and the key it signs with (33 bytes)."""
-        share, wallet = await self._load(wallet_id)
-        public_key = derive_public_key(wallet.public_key, share.chain_code, list(path))
-
-        async def sign(payload: evm.EvmPayload, /) -> evm.EvmSignature:
-            signed = await self._sign_evm(wallet_id, _evm_payload(payload), path, {})
-            r, s = signed.signature[:32], signed.signature[32:64]
-            return evm.EvmSignature(int.from_bytes(r, "big"), int.from_bytes(s, "big"), signed.recovery_id)
-
-        return sign, public_key
-
-    async def _sign_evm(
-        self, wallet_id: str, payload: EvmPayload, path: Sequence[int], given: Given
-    ) -> EthereumSignature:
-        share, wallet = await self._load(wallet_id)
-        done = await signing.cosign_ecdsa(self._actions, share, wallet, payload, path=path, given=given)
-        (digest,) = done.task.digests
-        signature, recovery_id, key = done.signature, done.recovery_id, done.public_key
-        assembled = None
-        if isinstance(payload, EvmTransactionPayload):
-            assembled = evm_transaction_assemble(payload.transaction, signature, recovery_id, key)
-        return EthereumSignature(
-            digest=digest,
-            signature=evm_signature_assemble(digest, signature, recovery_id, key),
-            recovery_id=recovery_id,
-            public_key=key,
-            transaction=assembled["raw"] if assembled else None,
-            transaction_hash=assembled["hash"] if assembled else None,
-            summary=done.task.summary,
-        )
+    def service_storage(self) -> BackupLocation:
+        """The service's own storage, as a location of backups."""
+        return ServiceLocation(self._config.api_url, self._config.environment)
 
     async def _load(self, wallet_id: str) -> tuple[KeyShare, WalletInfo]:
-        share, stored = self._unlocked().load(wallet_id)
+        store = self._unlocked()
+        decided = await asyncio.to_thread(store.decided, wallet_id)
+        if decided is not None:
+            self._require_environment(StoredWallet(decided.environment, decided.wallet, pending=True))
+            await settling.settle(self._actions, store, wallet_id)
+        share, stored = store.load(wallet_id)
         self._require_environment(stored)
         return share, stored.info
 
@@ -421,14 +206,3 @@ class AsyncClient(AccountCalls):
         if self._store is None:
             raise StoreError("store_locked", "This client was made without a share store.")
         return self._store
-
-
-def _evm_payload(payload: evm.EvmPayload) -> EvmPayload:
-    """What an account hands over, as it travels."""
-    match payload:
-        case EvmTransaction(unsigned=unsigned):
-            return EvmTransactionPayload(unsigned)
-        case EvmMessage(message=message, validator=validator):
-            return EvmMessagePayload(message, validator)
-        case EvmTypedData(typed_data=typed_data):
-            return EvmTypedDataPayload(typed_data)

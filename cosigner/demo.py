@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from protocol.envelope.errors import CosignerError, Culprit
 
-from . import mock_issuer
+from . import demo_delegation, mock_issuer
 from .audit_log import Trust, read_log, read_receipts, verify_log
 from .client import AsyncClient, Wallet
 from .config import ClientConfig
@@ -64,6 +64,9 @@ async def run(step: Step) -> dict[str, Any]:
             passkey = DemoPasskey(_ORIGIN)
             async with AsyncClient(config, store, evidence=Evidence(passkeys=passkey)) as client:
                 report = await _tour(client, config, passkey, step)
+                report["delegation"] = await demo_delegation.show(
+                    client, config, report.pop("_wallets"), Path(directory), step
+                )
                 with step("Verifying the receipts and the log"):
                     head = await client.log_head()
             report["audit"] = _audit(config, log, shares, head)
@@ -113,6 +116,7 @@ async def _tour(
         for wallet in wallets
     ]
     report["signatures"] = signatures
+    report["_wallets"] = {wallet.chain: wallet for wallet in wallets}
     return report
 
 
@@ -379,6 +383,8 @@ def describe(report: dict[str, Any]) -> list[str]:
         f"  action signed     {step_up['action']}",
         f"  signature         {_shortened(step_up['signature'])}",
         f"  verified by       {step_up['verified_by']}",
+        "",
+        *demo_delegation.lines(report["delegation"]),
         "",
         "Receipts and the host's log, verified offline",
         f"  log               {audit['entries']} entries: {audit['allowed']} allowed, {audit['denied']} denied; nothing altered, dropped or forked",

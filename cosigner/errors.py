@@ -9,7 +9,8 @@ All are :class:`protocol.envelope.errors.CosignerError`: ``code`` (stable), ``me
     ├── AttestationRefused   the enclave did not prove what it runs; nothing was sent to it
     ├── HostError            the host or the network failed, or answered nonsense
     ├── EnclaveRefused       the enclave answered, over the encrypted channel, that it will not do this
-    └── StoreError           the local share store
+    ├── StoreError           the local share store
+    └── LocationError        a place where backups lie (:mod:`cosigner.backups.locations`)
 
 Beside them stand the native core's :class:`threshold.PayloadError` (the transaction was refused before anything was signed) and
 :class:`threshold.ThresholdError` (a peer's bytes were), with ``code`` and ``message`` of the same form.

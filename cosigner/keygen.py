@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 from protocol.binding import dkg_context
 from protocol.chains import chain_for, default_network
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
-from protocol.messages import BeginDkg, DkgBegun, FinishDkg, GetWallet, WalletReply
+from protocol.messages import BeginDkg, DkgBegun, FinishDkg, WalletReply
 from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, WalletInfo
 from threshold import dkg_start
 
+from . import settling
 from .errors import EnclaveRefused
 
 if TYPE_CHECKING:
     from .actions import Actions
     from .evidence import Given
-    from .session import Session, SessionKeeper
+    from .session import Session
     from .store import ShareStore
 
 _THRESHOLD, _PARTIES = 2, 2
@@ -30,7 +31,6 @@ _FIRST_EPOCH = 1
 
 
 async def create(
-    keeper: SessionKeeper,
     actions: Actions,
     store: ShareStore,
     *,
@@ -96,14 +96,14 @@ async def create(
                 await asyncio.to_thread(store.discard_pending, wallet_id)
                 raise
             # The enclave may or may not have stored its share. Ask, rather than begin again.
-            return await _ask(keeper, store, wallet, cause=error)
-        await _settle(store, wallet, reply)
+            return await ask_after(actions, store, wallet, cause=error)
+        await settle_pending(store, wallet, reply)
         return wallet
 
-    return await keeper.run(ceremony)
+    return await actions.run(ceremony)
 
 
-async def resume(keeper: SessionKeeper, store: ShareStore, wallet: WalletInfo) -> WalletInfo | None:
+async def resume(actions: Actions, store: ShareStore, wallet: WalletInfo) -> WalletInfo | None:
     """Settle a pending wallet: active if the enclave has it; ``None``, and still pending, if it does not know it.
 
     A pending share is never removed here: that the enclave does not know a wallet rests on what the host's storage told it.
@@ -112,21 +112,23 @@ async def resume(keeper: SessionKeeper, store: ShareStore, wallet: WalletInfo) -
     :raises ThresholdError: ``confirmation_mismatch``: the enclave saw another transcript; the wallet stays pending.
     """
     try:
-        return await _ask(keeper, store, wallet, cause=None)
+        return await ask_after(actions, store, wallet, cause=None)
     except EnclaveRefused as error:
         if error.code != "wallet_unknown":
             raise
         return None
 
 
-async def _ask(
-    keeper: SessionKeeper, store: ShareStore, wallet: WalletInfo, *, cause: CosignerError | None
+async def ask_after(
+    actions: Actions, store: ShareStore, wallet: WalletInfo, *, cause: CosignerError | None
 ) -> WalletInfo:
-    async def ask(session: Session) -> WalletReply:
-        return await session.call(GetWallet(wallet.wallet_id), WalletReply)
+    """Ask the enclave whether it has a wallet whose share is pending here, and make that share active if so.
 
+    :param cause: what left it open; ``None``: nothing just now.
+    :raises CosignerError: ``wallet_pending``: the enclave could not be asked, either.
+    """
     try:
-        reply = await keeper.run(ask)
+        reply = await settling.ask(actions, wallet.wallet_id)
     except CosignerError as error:
         if cause is None:
             raise
@@ -137,11 +139,11 @@ async def _ask(
             culprit=error.culprit,
             reaction=Reaction.RETRY,
         ) from error
-    await _settle(store, wallet, reply)
+    await settle_pending(store, wallet, reply)
     return wallet
 
 
-async def _settle(store: ShareStore, ours: WalletInfo, theirs: WalletReply) -> None:
+async def settle_pending(store: ShareStore, ours: WalletInfo, theirs: WalletReply) -> None:
     """Make the pending share active if the enclave confirmed the same transcript and the same wallet."""
     if ours != theirs.wallet:
         raise CosignerError(

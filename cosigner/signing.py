@@ -72,6 +72,7 @@ async def cosign(
         payload=payload,
         path=list(path),
         commitments=commitments,
+        party=share.identifier,
     )
     key = new_key()
 
@@ -145,6 +146,7 @@ async def cosign_ecdsa(
                 payload=payload,
                 path=list(path),
                 message1=message1,
+                party=share.identifier,
             ),
             EcdsaSigned,
             given=given,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .authorization.granted import Granted
     from .backups import Backups
     from .counters import Counters
+    from .delegation.service import Delegations
     from .sessions import Session
     from .statuses import Statuses
     from .vault import Vault
@@ -54,6 +55,7 @@ class Lifecycle:
         backups: Backups,
         statuses: Statuses,
         require_standing: Callable[[Granted], Awaitable[object]],
+        delegations: Delegations,
         counters: Counters,
     ) -> None:
         self._environment = environment
@@ -62,6 +64,7 @@ class Lifecycle:
         self._backups = backups
         self._statuses = statuses
         self._require_standing = require_standing
+        self._delegations = delegations
         self._counters = counters
 
     async def answer(self, session: Session, granted: Granted, request: LifecycleRequest) -> Reply:
@@ -140,10 +143,13 @@ class Lifecycle:
         return await self._statuses.reply(granted.need_actor(), opened)
 
     async def _delete(self, granted: Granted) -> WalletReply:
-        """The shares first: what is left half done by a crash is done when it is asked for again."""
+        """The delegates first, then the shares: what is left half done by a crash is done when it is asked for again."""
         opened = granted.need_opened()
         live = not opened.retired
-        opened = await self._vault.retire(granted.need_permit(), opened, now_ms=granted.now)
+        permit = granted.need_permit()
+        await self._delegations.end_all(opened.wallet.wallet_id, permit, "user", granted.receipt)
+        await self._require_standing(granted)  # that took writes, and there is no way back from what follows
+        opened = await self._vault.retire(permit, opened, now_ms=granted.now)
         await self._backups.forget(opened.wallet.wallet_id)
         self._counters["wallets_retired"] += live
         return await self._statuses.reply(granted.need_actor(), opened)

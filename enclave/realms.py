@@ -14,6 +14,7 @@ from .accounts.second_factors import SecondFactors
 from .accounts.service import Accounts
 from .authn.logins import Logins
 from .authorization.approvals import Approvals
+from .authorization.delegates import Delegates
 from .authorization.entering import Doorway
 from .authorization.gate import Gate
 from .authorization.journal import Journal
@@ -22,6 +23,11 @@ from .authorization.replies import Replies
 from .authorization.rulebook import Rulebook
 from .authorization.usage import Ledgers
 from .backups import Backups
+from .delegation.book import Book
+from .delegation.events import Outbox
+from .delegation.login import DelegateEntry
+from .delegation.service import Delegations
+from .delegation.settings import Settings
 from .lifecycle import Lifecycle
 from .realm import Realm, Rooms
 from .records import Records
@@ -83,6 +89,9 @@ class Realms:
             clock=self.clock,
         )
         statuses = Statuses(environment.lifecycle, vault=vault, wallets=wallets, backups=backups)
+        owners = Owners(vault, wallets)
+        settings, book = Settings(environment, records), Book(records)
+        delegates = Delegates(settings, book, self.clock)
         rulebook, journal = Rulebook(environment, records), Journal(self.log, self.counters)
         issuers = Logins(environment.issuers, self.dial)
         end_sessions = partial(self.sessions.end, environment.id)
@@ -104,7 +113,8 @@ class Realms:
         gate = Gate(
             environment,
             directory=directory,
-            owners=Owners(vault, wallets),
+            owners=owners,
+            delegates=delegates,
             backups=backups,
             rulebook=rulebook,
             ledgers=Ledgers(records),
@@ -121,6 +131,20 @@ class Realms:
             clock=self.clock,
             counters=self.counters,
         )
+        delegations = Delegations(
+            environment.id,
+            settings=settings,
+            book=book,
+            delegates=delegates,
+            outbox=Outbox(environment.id),
+            vault=vault,
+            backups=backups,
+            statuses=statuses,
+            clock=self.clock,
+            counters=self.counters,
+            end_sessions=end_sessions,
+            standing=gate.require_standing,
+        )
         lifecycle = Lifecycle(
             environment.id,
             vault=vault,
@@ -128,6 +152,17 @@ class Realms:
             backups=backups,
             statuses=statuses,
             require_standing=gate.require_standing,
+            delegations=delegations,
+            counters=self.counters,
+        )
+        delegate_entry = DelegateEntry(
+            settings,
+            book,
+            delegates,
+            owners,
+            sessions=self.sessions,
+            journal=journal,
+            clock=self.clock,
             counters=self.counters,
         )
         rooms = Rooms(
@@ -136,6 +171,8 @@ class Realms:
             doorway=doorway,
             accounts=accounts,
             lifecycle=lifecycle,
+            delegations=delegations,
+            delegate_entry=delegate_entry,
             statuses=statuses,
             rulebook=rulebook,
             replies=Replies(),

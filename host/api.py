@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from protocol.envelope.backups import is_environment, is_locator
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import MAX_HELLO, MAX_NONCE, MAX_RECORD, MIN_NONCE, SESSION_ID_LENGTH
 from protocol.envelope.messages import (
@@ -31,6 +32,7 @@ from protocol.envelope.messages import (
 
 from . import openapi
 from .admission import Admission
+from .backups import MAX_BACKUP, Backups
 from .edge import Edge
 from .errors import HostError
 from .log import Log
@@ -68,9 +70,17 @@ class Api:
     """
 
     def __init__(
-        self, enclave: Enclave, *, admission: Admission, body_seconds: float, log: Log, metrics: Metrics
+        self,
+        enclave: Enclave,
+        *,
+        backups: Backups,
+        admission: Admission,
+        body_seconds: float,
+        log: Log,
+        metrics: Metrics,
     ) -> None:
         self._enclave = enclave
+        self._backups = backups
         self._admission = admission
         self._body_seconds = body_seconds
         self._log = log
@@ -83,6 +93,7 @@ class Api:
             Route("/attestation", self.attestation, methods=["GET"]),
             Route("/v1/sessions", self.open_session, methods=["POST"]),
             Route("/v1/sessions/{session_id}/records", self.record, methods=["POST"]),
+            Route("/v1/backups/{locator}", self.backup, methods=["GET", "PUT", "DELETE"]),
             Route("/healthz", self.healthz, methods=["GET"]),
             Route("/readyz", self.readyz, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
@@ -132,6 +143,26 @@ class Api:
             record = await self._read_body(request, MAX_RECORD, room.take)
             reply = await self._enclave.ask(Record(bytes.fromhex(session_id), record), RecordReply)
         return Response(reply.record, media_type=OCTETS)
+
+    async def backup(self, request: Request) -> Response:
+        """``GET|PUT|DELETE /v1/backups/{locator}?environment=NAME``: ciphertext in a slot that the enclave has opened."""
+        locator = request.path_params["locator"]
+        environments = request.query_params.getlist("environment")
+        if not is_locator(locator):
+            raise client_error("locator_malformed", "A locator has 64 lower-case hexadecimal digits.")
+        if len(environments) != 1 or not is_environment(environments[0]):
+            raise client_error(
+                "environment_malformed", "Give ?environment= once, with an environment's name."
+            )
+        if request.method == "PUT":
+            with self._admission.body() as room:
+                backup = await self._read_body(request, MAX_BACKUP, room.take)
+                await self._backups.keep(environments[0], locator, backup)
+            return Response(status_code=204)
+        if request.method == "DELETE":
+            await self._backups.empty(environments[0], locator)
+            return Response(status_code=204)
+        return Response(await self._backups.fetch(environments[0], locator), media_type=OCTETS)
 
     async def healthz(self, _: Request) -> Response:
         """``GET /healthz``: this process runs."""

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
+from protocol.envelope.backups import LOCATOR_LENGTH, MIN_BACKUP
 from protocol.envelope.errors import Culprit, Reaction
 from protocol.envelope.limits import MAX_HELLO, MAX_NONCE, MAX_RECORD, MIN_NONCE
 
+from .backups import MAX_BACKUP
 from .errors import CATALOGUE
 
 _EVERYWHERE: Final = ("request_malformed", "headers_too_large", "rate_limited", "internal_error")
@@ -24,13 +26,9 @@ _ENCLAVE: Final = (
     "phase_illegal",
     "message_malformed",
 )
-_BODY: Final = (
-    "body_empty",
-    "body_timeout",
-    "body_too_large",
-    "content_type_unsupported",
-    "message_too_large",
-)
+_UPLOAD: Final = ("body_empty", "body_timeout", "body_too_large", "content_type_unsupported", "host_busy")
+_BODY: Final = ("message_too_large", *_UPLOAD)
+_SLOT: Final = ("locator_malformed", "environment_malformed", "backup_unknown", "storage_unavailable")
 
 _DESCRIPTION: Final = """\
 The untrusted host of a threshold co-signer. It forwards opaque bytes to an attested enclave: verify the document that `/attestation`
@@ -39,6 +37,8 @@ returns before you open a session, and trust nothing else that comes from here.
 Every error is `application/problem+json` with a stable `code`; `reaction` says what to do: `retry` (the same request may succeed
 later), `abort` (it will not), `burn` (the session is dead). Errors of the enclave pass through under their own codes; those not listed
 here are answered 503 (reaction retry), 502 (the enclave's fault), 409 (burn) or 400 (the client's fault). `Retry-After` is in seconds.
+
+Under `/v1/backups/` the host keeps ciphertext for whoever has a slot's locator; it asks for nothing else.
 """
 
 
@@ -51,6 +51,11 @@ def build() -> dict[str, Any]:
             "/attestation": {"get": _attestation()},
             "/v1/sessions": {"post": _open_session()},
             "/v1/sessions/{session_id}/records": {"post": _record()},
+            "/v1/backups/{locator}": {
+                "get": _fetch_backup(),
+                "put": _keep_backup(),
+                "delete": _delete_backup(),
+            },
             "/healthz": {"get": _healthz()},
             "/readyz": {"get": _readyz()},
             "/metrics": {"get": _metrics()},
@@ -142,6 +147,57 @@ def _record() -> dict[str, Any]:
     )
 
 
+def _fetch_backup() -> dict[str, Any]:
+    return _operation(
+        "fetchBackup",
+        "The encrypted backup in a slot",
+        _success("Ciphertext.", _octets(MAX_BACKUP, least=MIN_BACKUP)),
+        _SLOT,
+        parameters=_slot(),
+    )
+
+
+def _keep_backup() -> dict[str, Any]:
+    return _operation(
+        "keepBackup",
+        "Keep an encrypted backup in a slot that the enclave has opened, in place of what was there",
+        _success("It is kept, durably."),
+        ("backup_malformed", "backup_conflict", "backup_exhausted", *_SLOT, *_UPLOAD),
+        status="204",
+        parameters=_slot(),
+        body=_octets(MAX_BACKUP, least=MIN_BACKUP),
+    )
+
+
+def _delete_backup() -> dict[str, Any]:
+    return _operation(
+        "deleteBackup",
+        "Empty a slot; it stays open",
+        _success("It is empty."),
+        ("backup_conflict", "backup_exhausted", *_SLOT),
+        status="204",
+        parameters=_slot(),
+    )
+
+
+def _slot() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": "locator",
+            "in": "path",
+            "required": True,
+            "description": "A capability that the enclave gives to the authenticated user. It stands in no log.",
+            "schema": {"type": "string", "pattern": f"^[0-9a-f]{{{2 * LOCATOR_LENGTH}}}$"},
+        },
+        {
+            "name": "environment",
+            "in": "query",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"},
+        },
+    ]
+
+
 def _healthz() -> dict[str, Any]:
     schema = {"type": "object", "required": ["status"], "properties": {"status": {"const": "up"}}}
     return _operation(
@@ -180,6 +236,7 @@ def _operation(
     success: dict[str, Any],
     codes: Iterable[str],
     *,
+    status: str = "200",
     parameters: list[dict[str, Any]] | None = None,
     body: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -187,7 +244,7 @@ def _operation(
         "operationId": name,
         "summary": summary,
         "parameters": [*(parameters or []), {"$ref": "#/components/parameters/RequestId"}],
-        "responses": {"200": success, **_problems({*codes, *_EVERYWHERE, *_ANY_ROUTE})},
+        "responses": {status: success, **_problems({*codes, *_EVERYWHERE, *_ANY_ROUTE})},
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": body}
@@ -195,10 +252,11 @@ def _operation(
 
 
 def _success(
-    description: str, content: dict[str, Any], *, headers: dict[str, Any] | None = None
+    description: str, content: dict[str, Any] | None = None, *, headers: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     request_id = {"x-request-id": {"$ref": "#/components/headers/RequestId"}}
-    return {"description": description, "headers": {**request_id, **(headers or {})}, "content": content}
+    body = {} if content is None else {"content": content}
+    return {"description": description, "headers": {**request_id, **(headers or {})}, **body}
 
 
 def _problems(codes: Iterable[str]) -> dict[str, Any]:
@@ -283,8 +341,8 @@ def _attestation_schema() -> dict[str, Any]:
     return {"type": "object", "required": sorted(properties), "properties": properties}
 
 
-def _octets(limit: int) -> dict[str, Any]:
-    schema = {"type": "string", "format": "binary", "minLength": 1, "maxLength": limit}
+def _octets(limit: int, *, least: int = 1) -> dict[str, Any]:
+    schema = {"type": "string", "format": "binary", "minLength": least, "maxLength": limit}
     return {"application/octet-stream": {"schema": schema}}
 
 

@@ -22,6 +22,7 @@ from .admission import Admission
 from .api import Api
 from .audit_log import AuditLog
 from .audit_log.choice import open_audit_log
+from .backups import Backups
 from .config import Config
 from .credentials import source_of
 from .errors import HostError
@@ -37,6 +38,7 @@ from .storage_port import StoragePort
 from .supervisor import Supervisor
 from .tending import Care
 from .tunnel import TunnelPort
+from .webhooks.service import dispatcher
 from .whereabouts import locator
 
 _BACKLOG: Final = 1024
@@ -51,7 +53,7 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
     """Run the host until ``stop`` is set.
 
     :param listening: called once with the API's URL, when it answers.
-    :raises HostError: ``storage_unusable``, ``audit_log_unusable`` or ``listen_failed``: the host cannot start.
+    :raises HostError: ``storage_unusable``, ``audit_log_unusable``, ``webhooks_unusable`` or ``listen_failed``: the host cannot start.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="host"))
     metrics = Metrics()
@@ -61,6 +63,8 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
         audit_log = open_audit_log(config, log=log)
         stack.push_async_callback(audit_log.close)
         board = Board(log=log, metrics=metrics)
+        webhooks = dispatcher(config.webhooks, store.outbox, log=log, metrics=metrics)
+        await stack.enter_async_context(_task(webhooks.run()))
         await _start_ports(config, store, audit_log, stack, board=board, log=log, metrics=metrics)
         supervisor = Supervisor(
             locate=locator(config.enclave),
@@ -82,6 +86,7 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
         supervising = await stack.enter_async_context(_task(supervisor.run()))
         api = Api(
             supervisor,
+            backups=Backups(store, metrics=metrics),
             admission=Admission(config.limits, metrics),
             body_seconds=config.timing.body,
             log=log,

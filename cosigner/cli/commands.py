@@ -20,11 +20,13 @@ from .inputs import (
     read_file,
     solana_message_from,
 )
+from .offline import offline_wallet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..client import EthereumSignature  # noqa: TID252
+    from ..offline import OfflineWallet  # noqa: TID252
+    from ..signed import EthereumSignature  # noqa: TID252
     from .output import Output
 
 
@@ -62,20 +64,25 @@ async def wallet_list(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet list``."""
     directory = opening.store_directory(options)
     refusals: list[CosignerError] = []
-    if options.resume and any(entry.pending for entry in ShareStore.wallets(directory)):
+    if options.resume and any(entry.pending or entry.renewing for entry in ShareStore.wallets(directory)):
         refusals = await _resume(options, output, directory)
-    data, lines = describe.wallet_table(ShareStore.wallets(directory))
+    known = None
+    if options.all:
+        async with opening.client(options, output, create=True) as client:
+            with output.step("Asking the enclave for your wallets"):
+                known = await client.enclave_wallets()
+    data, lines = describe.wallet_table(ShareStore.wallets(directory), known)
     output.result(data, lines)
     if refusals:
         raise refusals[0]
 
 
 async def _resume(options: argparse.Namespace, output: Output, directory: Path) -> list[CosignerError]:
-    """Settle every pending wallet; one that cannot be settled does not stand in the way of the others."""
+    """Settle every wallet that waits; one that cannot be settled does not stand in the way of the others."""
     refusals = []
     async with opening.client(options, output) as client:
         for entry in ShareStore.wallets(directory):
-            if entry.pending:
+            if entry.pending or entry.renewing:
                 with output.step(f"Settling {entry.info.wallet_id}"):
                     try:
                         await client.resume_wallet(entry.info.wallet_id)
@@ -86,25 +93,21 @@ async def _resume(options: argparse.Namespace, output: Output, directory: Path) 
 
 async def wallet_show(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet show``."""
-    local = stored_wallet(options).info
+    wallet_id = stored_wallet(options).info.wallet_id
     async with opening.client(options, output) as client:
         with output.step("Asking the enclave for the wallet"):
-            remote = await client.enclave_wallet(local.wallet_id)
-    here = Wallet.of(local)
-    if remote.epoch < here.epoch:
-        raise CosignerError(
-            "epoch_stale",
-            f"The enclave has epoch {remote.epoch} of this wallet, but this device knows epoch {here.epoch}: "
-            "its storage was rolled back.",
-            culprit=Culprit.STORAGE,
-        )
+            remote, status = await client.wallet_status(wallet_id)
+    here = Wallet.of(stored_wallet(options).info)  # settling may have made a newer share the active one
     if remote.epoch == here.epoch and remote != here:
         raise CosignerError(
             "wallet_mismatch", "The enclave describes another wallet under this id.", culprit=Culprit.STORAGE
         )
     data, lines = describe.wallet(here)
+    status_data, status_lines = describe.wallet_status(status)
+    agrees = "agrees" if remote.epoch == here.epoch else "NEWER: this device's share signs nothing; recover"
     output.result(
-        data | {"enclave_epoch": remote.epoch}, [*lines, f"in the enclave    epoch {remote.epoch}, agrees"]
+        data | {"enclave_epoch": remote.epoch} | status_data,
+        [*lines, f"in the enclave    epoch {remote.epoch}, {agrees}", *status_lines],
     )
 
 
@@ -118,10 +121,16 @@ async def wallet_address(options: argparse.Namespace, output: Output) -> None:
 
 async def sign_solana(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign solana``."""
-    message = solana_message_from(read_file(options.file))
-    async with opening.client(options, output) as client:
-        with output.step("Signing with the enclave"):
-            signed = await client.sign_solana(options.wallet, message, **opening.given(options))
+    content = read_file(options.file)
+    message = content if options.text else solana_message_from(content)
+    if options.share_file:
+        offline = _offline(options, output)
+        signed = await (offline.sign_solana_text if options.text else offline.sign_solana)(message)
+    else:
+        async with opening.client(options, output) as client:
+            sign = client.sign_solana_text if options.text else client.sign_solana
+            with output.step("Signing with the enclave"):
+                signed = await sign(options.wallet, message, **opening.given(options))
     data, lines = describe.solana_signature(signed)
     output.result(data, lines)
 
@@ -129,11 +138,14 @@ async def sign_solana(options: argparse.Namespace, output: Output) -> None:
 async def sign_bitcoin(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign bitcoin``."""
     psbt = psbt_from(read_file(options.file))
-    async with opening.client(options, output) as client:
-        with output.step("Signing with the enclave"):
-            signed = await client.sign_bitcoin(
-                options.wallet, psbt, path=options.path, **opening.given(options)
-            )
+    if options.share_file:
+        signed = await _offline(options, output).sign_bitcoin(psbt, path=options.path)
+    else:
+        async with opening.client(options, output) as client:
+            with output.step("Signing with the enclave"):
+                signed = await client.sign_bitcoin(
+                    options.wallet, psbt, path=options.path, **opening.given(options)
+                )
     if options.out is not None:
         try:
             options.out.write_bytes(signed.psbt)
@@ -154,6 +166,7 @@ async def sign_evm_transaction(options: argparse.Namespace, output: Output) -> N
         lambda client: client.sign_evm_transaction(
             options.wallet, unsigned, path=options.path, **opening.given(options)
         ),
+        lambda offline: offline.sign_evm_transaction(unsigned, path=options.path),
     )
 
 
@@ -166,6 +179,7 @@ async def sign_evm_message(options: argparse.Namespace, output: Output) -> None:
         lambda client: client.sign_evm_message(
             options.wallet, message, path=options.path, **opening.given(options)
         ),
+        lambda offline: offline.sign_evm_message(message, path=options.path),
     )
 
 
@@ -178,6 +192,7 @@ async def sign_evm_typed_data(options: argparse.Namespace, output: Output) -> No
         lambda client: client.sign_evm_typed_data(
             options.wallet, typed_data, path=options.path, **opening.given(options)
         ),
+        lambda offline: offline.sign_evm_typed_data(typed_data, path=options.path),
     )
 
 
@@ -185,12 +200,22 @@ async def _sign_evm(
     options: argparse.Namespace,
     output: Output,
     sign: Callable[[AsyncClient], Awaitable[EthereumSignature]],
+    sign_offline: Callable[[OfflineWallet], Awaitable[EthereumSignature]],
 ) -> None:
-    async with opening.client(options, output) as client:
-        with output.step("Signing with the enclave"):
-            signed = await sign(client)
+    if options.share_file:
+        signed = await sign_offline(_offline(options, output))
+    else:
+        async with opening.client(options, output) as client:
+            with output.step("Signing with the enclave"):
+                signed = await sign(client)
     data, lines = describe.evm_signature(signed)
     output.result(data, lines)
+
+
+def _offline(options: argparse.Namespace, output: Output) -> OfflineWallet:
+    found = offline_wallet(options, output)
+    output.note("Signing without the enclave: no policy judges this, and there is no receipt.")
+    return found
 
 
 async def demo(_: argparse.Namespace, output: Output) -> None:

@@ -12,7 +12,7 @@ from ..config import ClientConfig  # noqa: TID252
 from ..keys import SigningKey  # noqa: TID252
 from . import opening
 from .inputs import read_file
-from .sessions import when
+from .moments import when
 
 if TYPE_CHECKING:
     from protocol.accounts import CredentialInfo

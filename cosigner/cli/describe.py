@@ -10,12 +10,15 @@ from attestation import AWS_NITRO_ROOT_G1
 from protocol.binding import AttestedKeys
 
 from ..client import Wallet  # noqa: TID252
+from ..session_keys import now_ms  # noqa: TID252
+from .moments import when
 
 if TYPE_CHECKING:
     from attestation import VerifiedAttestation
+    from protocol.wallets import BackupInfo, WalletEntry, WalletStatus
 
     from ..audit import PcrComparison  # noqa: TID252
-    from ..client import BitcoinSignature, EthereumSignature, SolanaSignature  # noqa: TID252
+    from ..signed import BitcoinSignature, EthereumSignature, SolanaSignature  # noqa: TID252
     from ..store import StoredWallet  # noqa: TID252
 
 Described = tuple[dict[str, object], list[str]]
@@ -24,6 +27,13 @@ _KEY_POLICIES: Final = {
     "pinned": "KMS gives the data keys to this code and manifest alone, and nobody may change that",
     "editable": "somebody may let other code at the data keys; this client accepts that",
     "unjudged": "the enclave has no data key yet",
+}
+
+
+_STATES: Final = {
+    "active": "active",
+    "unbacked": "UNBACKED: it signs nothing until a backup is proved; cosigner wallet backup",
+    "retired": "deleted",
 }
 
 
@@ -93,6 +103,7 @@ def wallet(entry: Wallet) -> Described:
         "address": entry.address,
         "public_key": entry.public_key.hex(),
         "epoch": entry.epoch,
+        "parties": entry.parties,
     }
     chain = f"{entry.chain} {entry.network}".rstrip()
     lines = [
@@ -101,42 +112,133 @@ def wallet(entry: Wallet) -> Described:
         f"address           {entry.address}",
         f"public key        {entry.public_key.hex()}",
         f"epoch             {entry.epoch}",
+        f"shares            any 2 of {entry.parties} sign",
     ]
     return data, lines
 
 
-def wallet_table(entries: list[StoredWallet]) -> Described:
-    """All wallets of a device."""
-    described = [(Wallet.of(entry.info), entry.pending) for entry in entries]
+def wallet_status(status: WalletStatus) -> Described:
+    """What the enclave says of a wallet's state."""
+    due = None if status.refresh_due is None else when(status.refresh_due)
     data: dict[str, object] = {
-        "wallets": [
-            {**wallet(entry)[0], "status": "active"}
-            if not pending
-            else {
-                "wallet_id": entry.wallet_id,
-                "chain": entry.chain,
-                "network": entry.network,
-                "status": "pending",
-            }
-            for entry, pending in described
-        ]
+        "state": status.state,
+        "custody": status.custody,
+        "epoch_since": when(status.epoch_since),
+        "refresh_due": due,
+        "backed_up": status.backed_up,
+        "pending_epoch": status.pending,
+        "imported": status.imported,
+        "legacy_wallet_id": status.legacy_wallet_id,
     }
-    if not described:
-        return data, ["No wallets here yet. Create one: cosigner wallet create --chain solana"]
+    overdue = status.refresh_due is not None and status.refresh_due <= now_ms()
     lines = [
-        f"{'wallet':<36}  {'chain':<8} {'network':<8} address",
+        f"state             {_STATES[status.state]}",
+        f"shares since      {when(status.epoch_since)}",
+        f"refresh due       {due or 'never'}{' (now: cosigner wallet refresh)' if overdue else ''}",
+        f"backup            {'yes' if status.backed_up else 'NO: a lost device is a lost wallet; cosigner wallet backup'}",
+    ]
+    if status.imported:
+        lines.append(
+            f"imported          yes{f', was {status.legacy_wallet_id}' if status.legacy_wallet_id else ''}"
+        )
+    return data, lines
+
+
+def backups(entry: Wallet, status: WalletStatus) -> Described:
+    """The backups of a wallet."""
+    data: dict[str, object] = {
+        "wallet_id": entry.wallet_id,
+        "backed_up": status.backed_up,
+        "backups": [
+            {
+                "backup_id": info.backup_id,
+                "epoch": info.epoch,
+                "party": info.party,
+                "passcode": info.passcode is not None,
+                "created_at": when(info.created_at),
+                "proved_at": None if info.proved_at is None else when(info.proved_at),
+                "locations": info.locations,
+                "restores": info.proved_at is not None and info.epoch == entry.epoch,
+            }
+            for info in status.backups
+        ],
+    }
+    if not status.backups:
+        return data, ["No backups. Make one: cosigner wallet backup"]
+    lines = [
+        f"{'backup':<36}  {'epoch':<6} {'made':<20}  {'passcode':<9} {'state':<9} at",
         *(
-            f"{entry.wallet_id}  {entry.chain:<8} {entry.network or '-':<8} {'(pending)' if pending else entry.address}"
-            for entry, pending in described
+            f"{info.backup_id}  {info.epoch:<6} {when(info.created_at)}  {'yes' if info.passcode else 'no':<9} "
+            f"{_backup_state(info, entry.epoch):<9} {', '.join(info.locations) or '-'}"
+            for info in status.backups
         ),
     ]
-    if any(pending for _, pending in described):
+    return data, lines
+
+
+def _backup_state(info: BackupInfo, epoch: int) -> str:
+    if info.proved_at is None:
+        return "unproved"
+    return "good" if info.epoch == epoch else "worthless"
+
+
+def wallet_table(entries: list[StoredWallet], known: list[WalletEntry] | None = None) -> Described:
+    """All wallets of a device; with ``known``, what the enclave knows of them, and those of its that are not here."""
+    theirs = {entry.wallet.wallet_id: entry for entry in known or []}
+    ours = {entry.info.wallet_id for entry in entries}
+    rows = [_row(entry, theirs.get(entry.info.wallet_id)) for entry in entries]
+    rows += [_elsewhere(entry) for wallet_id, entry in theirs.items() if wallet_id not in ours]
+    data: dict[str, object] = {"wallets": [described for described, _ in rows]}
+    if not rows:
+        return data, ["No wallets here yet. Create one: cosigner wallet create --chain solana"]
+    more = f" {'backup':<7} {'refresh due':<20} " if known is not None else " "
+    lines = [f"{'wallet':<36}  {'chain':<8} {'network':<8} {'epoch':<5}{more}address"]
+    for described, address in rows:
+        told = " "
+        if known is not None:
+            backup = {True: "yes", False: "no", None: "-"}[described.get("backed_up")]
+            told = f" {backup:<7} {described.get('refresh_due') or '-':<20} "
+        network = described["network"] or "-"
+        lines.append(
+            f"{described['wallet_id']}  {described['chain']:<8} {network:<8} {described['epoch']:<5}{told}{address}"
+        )
+    if any(entry.pending for entry in entries):
         lines.append(
             "Pending: the enclave has not confirmed its share, so nothing may be sent there yet. `cosigner wallet list --resume` asks it; "
             "a wallet that stays pending was never finished."
         )
+    if any(entry.renewing and not entry.pending for entry in entries):
+        lines.append("Renewing: new shares wait to be put in force. `cosigner wallet list --resume` does it.")
     lines.append("`cosigner wallet show ID` compares an address with the enclave's before you use it.")
     return data, lines
+
+
+def _row(entry: StoredWallet, theirs: WalletEntry | None) -> tuple[dict[str, Any], str]:
+    described = Wallet.of(entry.info)
+    told = {} if theirs is None else wallet_status(theirs.status)[0]
+    if entry.pending:
+        facts = {
+            "wallet_id": described.wallet_id,
+            "chain": described.chain,
+            "network": described.network,
+            "epoch": described.epoch,
+            "status": "pending",
+        }
+        return facts | told, "(pending)"
+    status = "renewing" if entry.renewing else "active"
+    outdated = theirs is not None and theirs.wallet.epoch > described.epoch
+    note = " (renewing)" if entry.renewing else " (outdated here: recover)" if outdated else ""
+    facts = {**wallet(described)[0], "status": "outdated" if outdated and not entry.renewing else status}
+    return facts | told, described.address + note
+
+
+def _elsewhere(entry: WalletEntry) -> tuple[dict[str, Any], str]:
+    """A wallet of the user's that this device has no share of."""
+    described = Wallet.of(entry.wallet)
+    retired = entry.status.state == "retired"
+    facts = {**wallet(described)[0], "status": "retired" if retired else "elsewhere"}
+    note = "deleted" if retired else "no share here: recover"
+    return facts | wallet_status(entry.status)[0], f"{described.address} ({note})"
 
 
 def solana_signature(signed: SolanaSignature) -> Described:

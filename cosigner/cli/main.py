@@ -11,17 +11,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protocol.chains import CHAINS
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from threshold import PayloadError, ThresholdError
 
 from .. import config  # noqa: TID252
 from . import commands, sessions
-from .accounts_parser import add_accounts, add_hand_over, authorizing
+from .accounts_parser import add_accounts, authorizing
 from .audit_logs_parser import add_audit_log
+from .delegations_parser import add_delegate
 from .inputs import derivation_path
 from .output import Output
 from .policies_parser import add_policy
+from .wallets_parser import add_recover_offline, add_share_files, add_wallet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,53 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     attest.set_defaults(run=commands.attest)
 
     add_accounts(subparsers, acting)
-    wallet = subparsers.add_parser("wallet", help="create, list and show wallets")
-    wallets = wallet.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    create = wallets.add_parser(
-        "create",
-        parents=acting,
-        help="create a wallet",
-        description="Create a 2-of-2 wallet by distributed key generation with the enclave.",
-    )
-    create.add_argument(
-        "--chain", required=True, choices=sorted(CHAINS), help="the chain to make a wallet for"
-    )
-    create.add_argument("--network", help="Bitcoin only: mainnet (default), testnet, signet or regtest")
-    create.set_defaults(run=commands.wallet_create)
-    listing = wallets.add_parser(
-        "list",
-        parents=acting,
-        help="list the wallets of this device",
-        description="List the wallets whose shares this device holds. Needs no passphrase unless --resume is given.",
-    )
-    listing.add_argument(
-        "--resume",
-        action="store_true",
-        help="settle wallets whose creation was interrupted, with the enclave",
-    )
-    listing.set_defaults(run=commands.wallet_list)
-    show = wallets.add_parser(
-        "show",
-        parents=acting,
-        help="show a wallet, here and in the enclave",
-        description="Show a wallet as this device and the enclave have it, and whether the two agree.",
-    )
-    show.add_argument("wallet", metavar="ID", help="the wallet's id")
-    show.set_defaults(run=commands.wallet_show)
-
-    address = wallets.add_parser(
-        "address",
-        parents=acting,
-        help="show an address below a wallet's key",
-        description="Show the address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet's key. Needs no enclave.",
-    )
-    address.add_argument("wallet", metavar="ID", help="the wallet's id")
-    address.add_argument(
-        "--path", type=derivation_path, required=True, metavar="PATH", help="the path, such as 0/5"
-    )
-    address.set_defaults(run=commands.wallet_address)
-
-    add_hand_over(wallets, acting)
+    add_wallet(subparsers, acting)
+    add_recover_offline(subparsers, [everywhere, _unlocking()])
+    add_delegate(subparsers, acting)
     _add_sign(subparsers, acting)
 
     audit = subparsers.add_parser("audit", help="check what runs against what it should be")
@@ -178,8 +135,10 @@ def _add_sign(subparsers: argparse._SubParsersAction[_Parser], acting: list[_Par
         "solana",
         parents=acting,
         help="sign a Solana message",
-        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary.",
+        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary; or with --text "
+        "a text as it is, as a wallet adapter's signMessage does.",
     )
+    solana.add_argument("--text", action="store_true", help="FILE is a text, not a transaction")
     solana.set_defaults(run=commands.sign_solana)
     bitcoin = signs.add_parser(
         "bitcoin",
@@ -223,6 +182,11 @@ def _add_sign(subparsers: argparse._SubParsersAction[_Parser], acting: list[_Par
         )
     for command in (solana, bitcoin, transaction, message, typed_data):
         command.add_argument("--wallet", required=True, metavar="ID", help="the wallet's id")
+        add_share_files(
+            command,
+            "--offline",
+            "sign without the service: with this device's share, and with the one in FILE",
+        )
         command.add_argument("file", type=Path, metavar="FILE", help="what to sign; - is standard input")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from protocol.envelope.errors import CosignerError, Culprit
@@ -11,6 +10,7 @@ from protocol.envelope.errors import CosignerError, Culprit
 from ..config import ClientConfig  # noqa: TID252
 from ..store import ShareStore  # noqa: TID252
 from . import opening
+from .moments import when
 
 if TYPE_CHECKING:
     from protocol.accounts import Account, SessionKeyInfo
@@ -169,11 +169,6 @@ def describe_session_keys(keys: list[SessionKeyInfo]) -> Described:
         ),
     ]
     return data, lines
-
-
-def when(milliseconds: int) -> str:
-    """A moment, UTC, to the second."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def receipts(options: argparse.Namespace, output: Output) -> None:

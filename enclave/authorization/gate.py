@@ -15,16 +15,19 @@ Whatever fails on the way is a denial, and leaves a receipt too. A :class:`Grant
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from enclave import reshares, signing
 from enclave.accounts import credentials, session_keys
+from enclave.delegation.book import MAX_LISTED
 from enclave.records import RecordConflictError
 from enclave.work import compute
 from policy import Action as JudgedAction
 from policy import Deny, PolicyError, decide
 from protocol import accounts as a
+from protocol import delegation as d
 from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError, Culprit
@@ -32,6 +35,7 @@ from protocol.envelope.messages import Message
 from threshold import PayloadError, ThresholdError
 
 from .asked import as_error, chain_of, refusal, summary, wallet_ruled
+from .delegates import require_allowed, require_bare, signer_rules
 from .evidence import Verified, require_factors, verify_first
 from .freshness import fresh_action
 from .granted import DeniedError, Granted
@@ -52,15 +56,17 @@ if TYPE_CHECKING:
     from enclave.sessions import Session
     from enclave.signing import Signing
     from enclave.vault import OpenedWallet
+    from policy import Charge
     from protocol.actions import Action, Authorization, RecoveryCode, SignedApproval, TotpCode
 
     from .approvals import Approvals
+    from .delegates import Delegates
     from .journal import Journal
     from .owners import Owners
     from .permits import Permit
     from .requirements import Requirement
-    from .rulebook import Rulebook
-    from .usage import Ledgers
+    from .rulebook import Rulebook, SignerRules
+    from .usage import Ledger, Ledgers
 
 _ATTEMPTS: Final = 4
 _USES: Final[dict[type[Message], int]] = {
@@ -72,7 +78,11 @@ _USES: Final[dict[type[Message], int]] = {
     life.AbortReshare: 1,
     life.ImportWallet: 1,
     life.ExportShare: 1,
-    life.DeleteWallet: 1,
+    life.DeleteWallet: 1 + MAX_LISTED,  # and its delegates' share sets
+    d.BeginDelegation: 4,  # the old share deals; two new ones go into the vault; one that was given up leaves it
+    d.CommitDelegation: 2,
+    d.RevokeDelegation: 1,
+    d.RevokeDelegationAsAdministrator: 1,
 }
 """How often a request uses a wallet's shares."""
 
@@ -124,6 +134,7 @@ class Gate:
         *,
         directory: Directory,
         owners: Owners,
+        delegates: Delegates,
         backups: Backups,
         rulebook: Rulebook,
         ledgers: Ledgers,
@@ -136,6 +147,7 @@ class Gate:
         self._environment = environment
         self._directory = directory
         self._owners = owners
+        self._delegates = delegates
         self._backups = backups
         self._rulebook = rulebook
         self._ledgers = ledgers
@@ -164,6 +176,7 @@ class Gate:
             return Granted(None, request, now)
         record, login = await self.require_user(actor)
         if not requirement.action:
+            require_allowed(actor, requirement, request)
             return await self._admit_reading(actor, request, now)
         action = fresh_action(session, actor, call, now)
         case = _Case(
@@ -184,11 +197,15 @@ class Gate:
             raise DeniedError(refused, await self._journal.denied(case.judged, refused.code)) from None
 
     async def require_user(self, actor: Actor) -> tuple[UserRecord, str]:
-        """The user's record, while their session key stands in it, and which login registered that.
+        """The user's record, while their session key stands in it, and which login registered that. Of a delegate: the record of its user,
+        while the delegation stands.
 
-        :raises CosignerError: ``session_key_rejected``, ``session_key_expired``.
+        :raises CosignerError: ``session_key_rejected``, ``session_key_expired``, ``delegation_refused``, ``delegation_disabled``.
         """
         record = await self._directory.require(actor.user_id)
+        if actor.delegation is not None:
+            await self._delegates.require(actor)
+            return record, f"delegate:{actor.delegation.share_set_id}"
         key = session_keys.find(
             record,
             actor.session_key,
@@ -214,9 +231,10 @@ class Gate:
     async def _admit_reading(self, actor: Actor, request: Message, now: int) -> Granted:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
         match request:
-            case m.GetWallet(wallet_id=wallet_id):
+            case m.GetWallet(wallet_id=wallet_id) | d.ListDelegations(wallet_id=wallet_id):
                 return Granted(actor, request, now, opened=await self._owners.known(actor, wallet_id))
-            case life.FinishReshare(wallet_id=wallet_id):  # whose it was when it began, it may be no longer
+            case life.FinishReshare(wallet_id=wallet_id) | d.FinishDelegation(wallet_id=wallet_id):
+                # whose it was when it began, it may be no longer
                 opened = await self._owners.own(actor, wallet_id)
                 require_usable(opened, request)
                 return Granted(actor, request, now, opened=opened)
@@ -225,6 +243,7 @@ class Gate:
         return Granted(actor, request, now)
 
     async def _judge(self, case: _Case, record: UserRecord) -> Granted:
+        require_allowed(case.actor, case.requirement, case.request)
         await self._verify(case, record)
         await self._require_owner(case)
         await self._examine(case)
@@ -242,6 +261,7 @@ class Gate:
             opened=case.opened,
             signing=case.signing,
             receipt=receipt,
+            approvals=tuple(case.approvals),
         )
 
     def _permit(self, request: Message) -> Permit | None:
@@ -253,6 +273,17 @@ class Gate:
 
     async def _verify(self, case: _Case, record: UserRecord) -> None:
         """Evidence and approvals verify, and suffice, but for the code of a second factor."""
+        if case.actor.delegation is None:
+            self._verify_user(case, record)
+        else:
+            require_bare(case.authorization)
+        case.judged.approvals = await self._approvals.verify(
+            case.request, case.action, case.approvals, case.now
+        )
+        if case.requirement.administrators:
+            self._approvals.require_quorum(case.judged.approvers)
+
+    def _verify_user(self, case: _Case, record: UserRecord) -> None:
         step_up = self._environment.step_up.get(case.request.kind, [])
         case.evidence = verify_first(
             record,
@@ -265,11 +296,6 @@ class Gate:
         require_factors(
             record, case.evidence, requirement=case.requirement, step_up=step_up, second=case.second
         )
-        case.judged.approvals = await self._approvals.verify(
-            case.request, case.action, case.approvals, case.now
-        )
-        if case.requirement.administrators:
-            self._approvals.require_quorum(case.judged.approvers)
 
     async def _require_owner(self, case: _Case) -> None:
         """The wallet, or the layer, is the user's; and the wallet is one that the request can use.
@@ -290,17 +316,22 @@ class Gate:
         match case.request:
             case m.SignEcdsa() as request:
                 signing.require_ecdsa(case.session)
-                self._burns.of(self._environment.id, case.actor.user_id).require_patience()
+                self._burns.of(self._environment.id, case.actor.principal).require_patience()
                 await self._examine_signing(case, request)
             case m.Sign() as request:
                 await self._examine_signing(case, request)
             case life.BeginReshare() as request:
                 reshares.require_possible(case.need_opened(), request)
+            case d.BeginDelegation() as request:
+                opened = case.need_opened()
+                await self._backups.require_backup(case.actor, opened)
+                await self._delegates.require_possible(opened, request, case.now)
 
     async def _examine_signing(self, case: _Case, request: m.Sign | m.SignEcdsa) -> None:
         opened = case.need_opened()
         opened.require_party(request.party)
-        await self._backups.require_backup(case.actor, opened)
+        if case.actor.delegation is None:
+            await self._backups.require_backup(case.actor, opened)
         case.signing = await compute(signing.examine, opened, request)
         case.judged.task = case.signing.task
 
@@ -332,9 +363,8 @@ class Gate:
         raise AssertionError
 
     async def _decide_once(self, case: _Case, operation: str) -> None:
+        """Everybody's rules allow it once; a delegate's further rules must allow it, too. Only then is anything charged."""
         user_id, wallet_id = case.actor.user_id, wallet_ruled(case.request)
-        rules = await self._rulebook.in_force(user_id, wallet_id)
-        case.judged.policies = list(rules.versions)
         asked = JudgedAction(
             operation=operation,
             at=case.now // 1000,
@@ -343,10 +373,25 @@ class Gate:
             factors=case.evidence.factors,
             approvals=case.judged.approvers,
         )
-        counted = rules.counted if case.signing is not None and wallet_id is not None else frozenset()
-        async with self._ledgers.of(rules, counted, user_id, wallet_id or "") as ledger:
-            decision = decide(asked, summary(case.signing), rules.policy, ledger.used)
-            case.judged.rules = decision
-            if isinstance(decision, Deny):
-                raise refusal(decision)
-            await ledger.charge(decision.charges, asked.at)
+        signers: list[SignerRules | None] = [None]
+        if case.actor.delegation is not None:
+            signers = list(signer_rules(await self._delegates.require(case.actor)))
+        case.judged.policies = []
+        charges: list[tuple[Ledger, tuple[Charge, ...]]] = []
+        async with AsyncExitStack() as held:
+            for signer in signers:
+                rules = await self._rulebook.in_force(user_id, wallet_id, signer)
+                case.judged.policies += [one for one in rules.versions if one not in case.judged.policies]
+                counted = rules.counted if case.signing is not None and wallet_id is not None else frozenset()
+                if charges:  # what all signers share was counted with the first
+                    counted &= {"signer"}
+                ledger = await held.enter_async_context(
+                    self._ledgers.of(rules, counted, user_id, wallet_id or "")
+                )
+                decision = decide(asked, summary(case.signing), rules.policy, ledger.used)
+                case.judged.rules = decision
+                if isinstance(decision, Deny):
+                    raise refusal(decision)
+                charges.append((ledger, decision.charges))
+            for ledger, charged in charges:
+                await ledger.charge(charged, asked.at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,8 @@ from enclave.accounts.user import UNLOCKED, refusal
 from enclave.records import RecordConflictError, nothing_more
 from enclave.storage import StorageConflictError
 from protocol.binding import backup_context
+from protocol.envelope.backups import EMPTY as EMPTY_SLOT
+from protocol.envelope.backups import slot_key
 from protocol.lifecycle import BackupKey
 
 from . import book as rules
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from threshold import SealingKey
 
 KIND: Final = "backups"
-_OPEN_SLOT: Final = b"\x00"  # what the host's storage holds until the ciphertext comes (docs/spec/wire.md §4)
 _ATTEMPTS: Final = 4
 _REMEMBERED: Final = 100_000
 
@@ -214,10 +214,7 @@ class Backups:
 
     async def _open_slot(self, locator: str) -> None:
         """Let the host take a ciphertext from whoever names the locator. The host learns its hash, not the locator."""
-        name = hashlib.sha256(locator.encode()).hexdigest()
         try:
-            await self._storage.put(
-                f"environments/{self._environment}/backups/{name}", _OPEN_SLOT, expected=0, epoch=1
-            )
+            await self._storage.put(slot_key(self._environment, locator), EMPTY_SLOT, expected=0, epoch=1)
         except StorageConflictError:
             return  # it is open: an answer of storage was lost before

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
 
-import cosigner.store
 from cosigner import CosignerError, HostError, ShareStore
 from protocol.envelope.errors import Culprit, Reaction
 from tests.support.world import (
@@ -47,7 +47,7 @@ async def settle_and_check(host: Host, directory: Path) -> int:
 
 def test_a_client_that_dies_at_any_file_operation_of_creation_loses_no_wallet(tmp_path, monkeypatch):
     """Every open, fsync, rename and unlink of the store is one crash point; they are all tried, until creation needs no more."""
-    real = {name: getattr(cosigner.store.os, name) for name in ("open", "fsync")}
+    real = {name: getattr(os, name) for name in ("open", "fsync")}
     real_path = {name: getattr(Path, name) for name in ("rename", "unlink")}
     outcomes = []
     for crash_at in itertools.count():
@@ -71,7 +71,7 @@ def test_a_client_that_dies_at_any_file_operation_of_creation_loses_no_wallet(tm
             crashed = False
             with monkeypatch.context() as patch:
                 for name, function in real.items():
-                    patch.setattr(cosigner.store.os, name, dying(function))
+                    patch.setattr(os, name, dying(function))
                 for name, function in real_path.items():
                     patch.setattr(Path, name, dying(function))
                 try:

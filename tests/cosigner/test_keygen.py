@@ -1,6 +1,7 @@
 """Making a wallet: wherever client, host or enclave fail, no wallet is half lost, and what was left open can be settled."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,15 @@ import httpx
 import msgspec
 import pytest
 
-from cosigner import store as store_module
 from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
 from cosigner.store import ShareStore
 from enclave import realm as enclave_realm
 from enclave.storage import StorageConflictError
+from enclave.vault import OpenedWallet
 from protocol.envelope.errors import Culprit, Reaction
 from protocol.envelope.messages import Found
-from protocol.messages import DkgBegun, WalletReply
+from protocol.messages import DkgBegun
 from tests.cosigner.payloads import psbt, solana_message
 from tests.cosigner.world import Forward, Rule, World, open_store, problem, record_number
 from threshold import ThresholdError
@@ -306,7 +307,7 @@ def test_a_refused_first_message_leaves_nothing(world: World, store: ShareStore)
 
 
 def test_a_refused_second_message_leaves_nothing(world: World, store: ShareStore) -> None:
-    async def refuse(*_: object) -> None:
+    async def refuse(*_: object, **__: object) -> None:
         raise CosignerError("wallet_exists", "No.", culprit=Culprit.CLIENT)
 
     with world.misbehaving(with_enclave("finish_dkg", refuse)), pytest.raises(EnclaveRefused) as caught:
@@ -323,9 +324,9 @@ def test_an_enclave_that_does_not_know_whether_it_stored_its_share_is_asked_agai
     """Storage wrote and then failed to say so: the enclave's refusal does not mean that it has no share."""
     real = enclave_realm.wallets.finish_dkg
 
-    async def uncertain(*arguments: Any) -> WalletReply:
+    async def uncertain(*arguments: Any, **named: Any) -> OpenedWallet:
         if written:
-            await real(*arguments)
+            await real(*arguments, **named)
         raise CosignerError(
             "storage_unavailable", "No answer.", culprit=Culprit.STORAGE, reaction=Reaction.RETRY
         )
@@ -372,9 +373,11 @@ def test_an_enclave_that_stored_another_wallet_is_found_out(
 ) -> None:
     real = enclave_realm.wallets.finish_dkg
 
-    async def deceive(*arguments: Any) -> WalletReply:
-        reply = await real(*arguments)
-        return WalletReply(msgspec.structs.replace(reply.wallet, **change), reply.confirmation)
+    async def deceive(*arguments: Any, **named: Any) -> OpenedWallet:
+        opened = await real(*arguments, **named)
+        wallet = msgspec.structs.replace(opened.wallet, **change)
+        opened.current = msgspec.structs.replace(opened.current, wallet=wallet)
+        return opened
 
     with world.misbehaving(with_enclave("finish_dkg", deceive)), pytest.raises(CosignerError) as caught:
         create(world, store)
@@ -385,8 +388,10 @@ def test_an_enclave_that_stored_another_wallet_is_found_out(
 def test_a_wrong_confirmation_makes_no_wallet(world: World, store: ShareStore) -> None:
     real = enclave_realm.wallets.finish_dkg
 
-    async def deceive(*arguments: Any) -> WalletReply:
-        return WalletReply((await real(*arguments)).wallet, bytes(32))
+    async def deceive(*arguments: Any, **named: Any) -> OpenedWallet:
+        opened = await real(*arguments, **named)
+        opened.current = msgspec.structs.replace(opened.current, confirmation=bytes(32))
+        return opened
 
     with world.misbehaving(with_enclave("finish_dkg", deceive)), pytest.raises(ThresholdError) as caught:
         create(world, store)
@@ -508,7 +513,7 @@ def test_a_client_that_cannot_store_its_share_never_lets_the_enclave_store_one(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(StoreError) as caught:
             create(world, store)
     assert caught.value.code == "store_unwritable"

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from cosigner import store as store_module
 from cosigner.errors import StoreError
 from cosigner.store import ShareFile, ShareStore, StoreFile
+from cosigner.store import formats as store_formats
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from tests.cosigner.ceremonies import Ceremony, ceremony
@@ -34,7 +34,7 @@ class CheapKdf:
 
 @pytest.fixture(autouse=True)
 def cheap_kdf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "SealingKey", CheapKdf)
+    monkeypatch.setattr(store_formats, "SealingKey", CheapKdf)
 
 
 def refused(code: str, action: Callable[[], object]) -> StoreError:

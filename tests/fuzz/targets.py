@@ -998,4 +998,4 @@ def native_ecdsa_message2(data: bytes) -> None:
     assert (len(signature), len(public_key)) == (64, 33)
 
 
-from tests.fuzz import attestation, decisions, identity  # noqa: E402, F401 - they register their targets, and need what is above
+from tests.fuzz import attestation, decisions, identity, webhooks  # noqa: E402, F401 - they register their targets, and need what is above

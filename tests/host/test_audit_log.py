@@ -22,7 +22,6 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from host import config as configuration
 from host.audit_log import AuditLog, AuditLogError, Backend, LogConflictError, file
@@ -35,9 +34,11 @@ from host.log import Log
 from protocol.envelope.messages import SignedEntry
 from protocol.envelope.segments import HEADER, LogRecord, entry_hash, read_segment
 from tests.host.rig import configuration_for
+from tests.support.aws import REGION
+
+pytestmark = pytest.mark.usefixtures("credentials")
 
 ROOT = str(Path(__file__).parents[2])
-REGION = "us-east-1"
 CHAIN, OTHER = bytes([1]) * 32, bytes([2]) * 32
 
 
@@ -132,24 +133,6 @@ class Bucket(Place):
 
     def get(self, key: str) -> bytes:
         return bytes(self.client.get_object(Bucket=self.section.bucket, Key=key)["Body"].read())
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
 
 
 @pytest.fixture

@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from moto.server import ThreadedMotoServer
 
 from host import config as configuration
 from host.config import StorageSection
@@ -23,55 +21,10 @@ from host.storage import EpochConflict, StorageError, Store, Stored, choice
 from host.storage import dynamodb as module
 from host.storage.dynamodb import SHARDS, DynamoDbStore, shard_of
 from tests.host.store_model import StoreModel
+from tests.host.tables import KEY, TEXT, Tables
+from tests.support.aws import REGION
 
-REGION = "us-east-1"
-KEY = [{"AttributeName": "shard", "KeyType": "HASH"}, {"AttributeName": "key", "KeyType": "RANGE"}]
-TEXT = [{"AttributeName": "shard", "AttributeType": "S"}, {"AttributeName": "key", "AttributeType": "S"}]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-
-
-class Tables:
-    """Makes tables in moto's server; each has a name of its own."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.endpoint = endpoint
-        self.client = boto3.client("dynamodb", region_name=REGION, endpoint_url=endpoint)
-        self._made = 0
-
-    def make(self, key: Any = KEY, attributes: Any = TEXT) -> str:
-        self._made += 1
-        name = f"records-{id(self)}-{self._made}"
-        self.client.create_table(
-            TableName=name, KeySchema=key, AttributeDefinitions=attributes, BillingMode="PAY_PER_REQUEST"
-        )
-        return name
-
-    def store(self, name: str | None = None) -> DynamoDbStore:
-        return DynamoDbStore(name or self.make(), region=REGION, endpoint=self.endpoint)
-
-
-@pytest.fixture
-def tables(endpoint: str, credentials: None) -> Iterator[Tables]:
-    made = Tables(endpoint)
-    yield made
-    made.client.close()
+pytestmark = pytest.mark.usefixtures("credentials")
 
 
 def with_store(store: DynamoDbStore, body: Callable[[DynamoDbStore], Any]) -> None:

@@ -406,12 +406,12 @@ TEXTS: list[tuple[type, str, list[str], list[str]]] = [
     (
         outer.OutboxEvent,
         "endpoint",
-        ["https://a", "https://a.example:8443/b?c=d", "https://" + "a" * 504],
+        ["https://a", "https://a.example:8443/b?c=d", "http://a", "https://" + "a" * 504],
         [
             "",
             "https://",
             "https://" + "a" * 505,
-            "http://a",
+            "ftp://a",
             "HTTPS://a",
             "https://a b",
             "https://a\n",
