@@ -59,7 +59,9 @@ class SigningCalls:
             if error.code != "epoch_superseded":
                 raise
             store = self._unlocked()
-            raise await settling.outdated(self._actions, store, wallet.wallet_id, wallet.epoch) from error
+            raise (
+                await settling.outdated(self._actions, store, wallet.wallet_id, wallet.epoch) or error
+            ) from error
 
     async def derived_address(self, wallet_id: str, path: Sequence[int]) -> str:
         """The address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet.
