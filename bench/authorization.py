@@ -18,6 +18,7 @@ from enclave import signing
 from protocol.envelope import cbor, frames
 from protocol.envelope.messages import (
     LogAppend,
+    OutboxEvent,
     SignedEntry,
     StorageGet,
     StoragePut,
@@ -48,9 +49,11 @@ class EncodedStorage(MemoryStorage):
         _encode(StorageGet(key))
         return await super().get(key)
 
-    async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
-        _encode(StoragePut(key=key, expected=expected, epoch=epoch, value=value))
-        await super().put(key, value, expected=expected, epoch=epoch)
+    async def put(
+        self, key: str, value: bytes, *, expected: int, epoch: int, event: OutboxEvent | None = None
+    ) -> None:
+        _encode(StoragePut(key=key, expected=expected, epoch=epoch, value=value, event=event))
+        await super().put(key, value, expected=expected, epoch=epoch, event=event)
 
     async def append_log(self, chain: bytes, first: int, entries: Sequence[SignedEntry]) -> None:
         _encode(LogAppend(chain=chain, first=first, entries=list(entries)))

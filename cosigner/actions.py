@@ -44,11 +44,6 @@ T = TypeVar("T")
 _LIFETIME_MS: Final = 240_000  # of an action; the enclave allows 300 s, and clocks differ
 _PAUSES: Final = (0.2, 1.0)  # seconds before a lost reply is asked for again
 _IN_TURN: Final = ("passkey", "signing_key", "totp")
-_WORDS: Final = {
-    "passkey": ("passkey", "credential"),
-    "signing_key": ("signing_key", "credential"),
-    "totp": ("totp", "second factor", "second-factor"),
-}
 _FIRST: Final = frozenset({"passkey", "signing_key"})
 
 Factors = frozenset[str]
@@ -214,15 +209,14 @@ class _Attempt:
         return frozenset(wanted & self._available())
 
     def more(self, refusal: EnclaveRefused, needed: Factors) -> Factors:
-        """What to come back with; empty if there is nothing new.
+        """What to come back with; empty if there is nothing new, or nothing would help.
 
-        The enclave's words are a hint only: where they name no factor, whatever is at hand is tried in turn.
+        What the enclave needs is what one way to be allowed asks for. There may be others, so where none of it is at hand the rest is
+        tried in turn.
         """
-        named = frozenset(
-            factor for factor, words in _WORDS.items() if any(word in refusal.message for word in words)
-        )
-        left = self._available() - needed - self._tried
-        wanted = left & named or left  # a rule's closest reading may name another factor than the one at hand
+        named = frozenset(refusal.needs)
+        left = self._available() - needed - self._tried if named else frozenset[str]()
+        wanted = left & named or left
         first = next((factor for factor in _IN_TURN if factor in wanted & _FIRST), None)
         self._tried |= needed & _FIRST
         if first is not None:  # one action carries one of them
@@ -307,4 +301,5 @@ def _unable(error: EnclaveRefused, evidence: Evidence) -> CosignerError:
         culprit=Culprit.CLIENT,
         reaction=error.reaction,
         receipt=error.receipt,
+        needs=error.needs,
     )

@@ -18,9 +18,14 @@ Beside them stand the native core's :class:`threshold.PayloadError` (the transac
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
 from protocol.envelope.messages import SignedEntry
 from threshold import PayloadError, ThresholdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "AttestationRefused",
@@ -57,6 +62,7 @@ class HostError(CosignerError):
 class EnclaveRefused(CosignerError):  # noqa: N818
     """A fault that the enclave sealed for this client.
 
+    :ivar needs: with ``factor_required`` the factors, with ``approval_required`` the approvers that are missing.
     :ivar receipt: the log's entry of the denial, where there is one; not checked yet.
     """
 
@@ -68,8 +74,9 @@ class EnclaveRefused(CosignerError):  # noqa: N818
         culprit: Culprit,
         reaction: Reaction,
         receipt: SignedEntry | None = None,
+        needs: Sequence[str] = (),
     ) -> None:
-        super().__init__(code, message, culprit=culprit, reaction=reaction)
+        super().__init__(code, message, culprit=culprit, reaction=reaction, needs=needs)
         self.receipt = receipt
 
 

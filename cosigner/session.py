@@ -256,6 +256,7 @@ class Session:
                 culprit=reply.culprit,
                 reaction=reply.reaction,
                 receipt=decoded.receipt,
+                needs=reply.needs,
             )
         if not isinstance(reply, kind):
             raise ProtocolError(

@@ -42,7 +42,7 @@ LifecycleRequest = (
 class Lifecycle:
     """Serves them for one environment. The gate has judged, and has looked at whose the wallet is.
 
-    :param still_a_user: raises if the session key that asked is no longer good.
+    :param require_standing: raises if what vouched for a request does so no longer.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Lifecycle:
         wallets: Wallets,
         backups: Backups,
         statuses: Statuses,
-        still_a_user: Callable[[Actor], Awaitable[object]],
+        require_standing: Callable[[Granted], Awaitable[object]],
         counters: Counters,
     ) -> None:
         self._environment = environment
@@ -61,7 +61,7 @@ class Lifecycle:
         self._wallets = wallets
         self._backups = backups
         self._statuses = statuses
-        self._still_a_user = still_a_user
+        self._require_standing = require_standing
         self._counters = counters
 
     async def answer(self, session: Session, granted: Granted, request: LifecycleRequest) -> Reply:
@@ -96,20 +96,20 @@ class Lifecycle:
             case _:
                 return await self._backup(granted, request)
 
-    async def claim(self, actor: Actor, wallet_id: str, *, now_ms: int) -> None:
+    async def claim(self, granted: Granted, wallet_id: str, owner: Actor) -> None:
         """A new wallet becomes a user's, before its share is stored.
 
-        :raises CosignerError: ``wallet_exists``, ``too_many_wallets``, those of records, and of a session key that is gone.
+        :raises CosignerError: ``wallet_exists``, ``too_many_wallets``, those of records, and of what no longer vouches.
         """
-        is_kept = partial(self._statuses.is_kept, actor.user_id, now_ms=now_ms)
-        await self._wallets.claim(actor, wallet_id, now_ms=now_ms, is_kept=is_kept)
-        await self._still_a_user(actor)  # claiming took a write; what follows is the share's
+        is_kept = partial(self._statuses.is_kept, owner.user_id, now_ms=granted.now)
+        await self._wallets.claim(owner, wallet_id, now_ms=granted.now, is_kept=is_kept)
+        await self._require_standing(granted)  # claiming took writes; now comes the share
 
     async def _import(self, session: Session, granted: Granted, request: life.ImportWallet) -> WalletReply:
         """As in key generation, the wallet becomes the user's before its share can be loaded."""
         actor = granted.need_actor()
         share, wallet, confirmation = await imports.receive(session, request)
-        await self.claim(actor, wallet.wallet_id, now_ms=granted.now)
+        await self.claim(granted, wallet.wallet_id, actor)
         opened = await self._vault.create(
             granted.need_permit(),
             share,
@@ -128,6 +128,7 @@ class Lifecycle:
         actor, opened = granted.need_actor(), granted.need_opened()
         if reshares.verify_commit(self._environment, opened, request):
             await self._backups.require_backup(actor, opened, request.epoch)
+            await self._require_standing(granted)  # the host may have held that up
             opened = await self._vault.commit(granted.need_permit(), opened)
             self._counters["reshares"] += 1
         return await self._statuses.reply(actor, opened)
@@ -155,14 +156,17 @@ class Lifecycle:
         actor, opened = granted.need_actor(), granted.need_opened()
         match request:
             case life.BeginBackup():
-                return await self._backups.begin(actor, opened, request)
+                key = await self._backups.begin(actor, opened, request)
+                await self._require_standing(granted)  # keys leave only while who asked may have them
+                return key
             case life.OpenBackup():
                 key = await self._backups.open(actor, request)
+                await self._require_standing(granted)
                 self._counters["backups_opened"] += 1
                 return key
             case life.ConfirmBackup():
                 await self._backups.confirm(actor, opened, request)
                 self._counters["backups_proved"] += 1
             case life.RemoveBackup():
-                await self._backups.remove(actor, request)
+                await self._backups.remove(actor, request, partial(self._require_standing, granted))
         return await self._statuses.reply(actor, opened)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import socket
 
 MANIFEST_PCR: Final = 16
-
+SHORTEST_EPOCH: Final = 3600  # seconds; epochs due sooner than that would always be due
 
 FactorName = Literal["passkey", "signing_key", "totp"]
 Scope = Annotated[str, Meta(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")]  # RFC 6749, §3.3
@@ -87,15 +87,17 @@ class Administrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_key: KeyBytes
 
 
-class RecoveryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a recovery key alone cannot do.
+class RecoveryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a recovery key alone cannot do, and who is told.
 
     :ivar time_lock_s: seconds between a recovery's first request and its effect.
     :ivar gate: who must sign every recovery too.
+    :ivar notify: an https URL that is told of every recovery; empty, and then left out: nobody is.
     """
 
     time_lock_s: Annotated[int, Meta(ge=0, le=90 * 86400)]
     gate: Administrator | None
+    notify: Annotated[str, Meta(max_length=512, pattern=r"^(https://[\x21-\x7e]+)?\Z")] = ""
 
 
 class LifecycleRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -195,6 +197,8 @@ def _check(environment: Environment) -> None:
     _check_issuers(environment)
     _check_administrators(environment)
     name = environment.id
+    if 0 < environment.lifecycle.max_epoch_age_s < SHORTEST_EPOCH:
+        raise _invalid(f"{name} has a refresh due more often than hourly.")
     unknown = sorted(environment.step_up.keys() - ACTIONS)
     if unknown:
         raise _invalid(f"{name} asks for evidence of what is no action: {', '.join(unknown)}.")

@@ -90,9 +90,7 @@ class Realm:
         if isinstance(granted.request, a.Login | a.KeyLogin | a.Recover):
             return cbor.encode(m.Answer(*await self._rooms.doorway.enter(session, granted.request)))
         try:
-            if granted.actor is not None:
-                # Again: storage and the log may have held the request up for as long as the host liked.
-                await self._rooms.gate.require_user(granted.actor)
+            await self._rooms.gate.require_standing(granted)
             reply = await self._dispatch(session, granted)
         except Exception as error:
             if granted.receipt is None:
@@ -135,7 +133,7 @@ class Realm:
             case a.GetPolicy(layer=layer, subject=subject):
                 return await self._rooms.rulebook.show(layer, subject)
             case a.SetPolicy() as request:
-                require = partial(self._rooms.gate.require_user, granted.need_actor())
+                require = partial(self._rooms.gate.require_standing, granted)
                 return await self._rooms.rulebook.replace(request, require)
             case m.Close():
                 self._sessions.close(session)
@@ -169,9 +167,9 @@ class Realm:
             case a.MakeDeviceCode():
                 return await accounts.make_device_code(actor, evidence)
             case a.BeginTotp():
-                return await accounts.begin_totp(actor, evidence)
+                return await accounts.begin_totp(_asking(session), actor, evidence)
             case a.ConfirmTotp() as request:
-                return await accounts.confirm_totp(actor, request)
+                return await accounts.confirm_totp(_asking(session), actor, request)
             case a.NewRecoveryCodes():
                 return await accounts.new_recovery_codes(actor, evidence)
             case a.RemoveTotp():
@@ -192,7 +190,7 @@ class Realm:
     async def _finish_dkg(self, session: Session, granted: Granted, request: m.FinishDkg) -> m.WalletReply:
         """The user who began must be the one who finishes; a session never becomes another user's, and this does not rely on it."""
         actor, vault = granted.need_actor(), self._rooms.vault
-        claim = partial(self._rooms.lifecycle.claim, wallet_id=request.wallet_id, now_ms=granted.now)
+        claim = partial(self._rooms.lifecycle.claim, granted, request.wallet_id)
         opened = await wallets.finish_dkg(session, vault, request, actor, claim, now_ms=granted.now)
         self._counters["wallets_created"] += 1
         return await self._rooms.statuses.reply(actor, opened)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .accounts.directory import Directory
 from .accounts.entry import Entry
+from .accounts.notices import Notices
 from .accounts.ownership import Wallets
 from .accounts.second_factors import SecondFactors
 from .accounts.service import Accounts
@@ -72,7 +73,8 @@ class Realms:
             sealing_key=sealing_key,
             storage=self.storage,
         )
-        directory, wallets = Directory(records), Wallets(records)
+        directory = Directory(records, Notices(environment, self.clock).of)
+        wallets = Wallets(records)
         backups = Backups(
             environment,
             records=records,
@@ -125,7 +127,7 @@ class Realms:
             wallets=wallets,
             backups=backups,
             statuses=statuses,
-            still_a_user=gate.require_user,
+            require_standing=gate.require_standing,
             counters=self.counters,
         )
         rooms = Rooms(

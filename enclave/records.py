@@ -30,6 +30,7 @@ from .storage import Storage, StorageConflictError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from protocol.envelope.messages import OutboxEvent
     from threshold import SealingKey
 
 T = TypeVar("T")
@@ -153,10 +154,13 @@ class Records:
             return self._accept(name, found.value, type_, before)
         raise RecordConflictError
 
-    async def write(self, kind: str, key: str, value: object, *, expected: int) -> int:
+    async def write(
+        self, kind: str, key: str, value: object, *, expected: int, event: OutboxEvent | None = None
+    ) -> int:
         """Seal and store the next revision; when this returns, the host has acknowledged a durable write.
 
         :param expected: the revision that was read; 0 if there was none.
+        :param event: what developers are told about it, in the same durable write.
         :returns: the new revision.
         :raises RecordConflictError: the record is at another revision.
         :raises CosignerError: ``record_too_large``; ``storage_unavailable``: whether it was written is unknown, read again.
@@ -175,7 +179,9 @@ class Records:
         sealed = self._sealing_key.seal_bytes(plaintext, self._context(name, revision))
         stored = cbor.encode(StoredRecord(revision=revision, sealed=sealed))
         try:
-            await self._storage.put(self._storage_key(name), stored, expected=expected, epoch=revision)
+            await self._storage.put(
+                self._storage_key(name), stored, expected=expected, epoch=revision, event=event
+            )
         except StorageConflictError:
             raise RecordConflictError from None
         finally:

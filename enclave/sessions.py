@@ -1,7 +1,7 @@
 """Open sessions: channels, whose they are, and the one-shot states that belong to them. All of it lives in memory only.
 
-Sessions come in groups, those of one user and those of nobody. Each group has its limit and makes room in itself, so that one user who
-opens sessions without end, or whoever does before a login, ends none of another user's. Only all groups together can fill the table.
+Sessions come in groups, those of one user and those of nobody. Each group has its limit and makes room in itself. Only all groups
+together can fill the table; then the largest makes room, so that however many sessions some users open, whoever has just one keeps it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import SESSION_ID_LENGTH
 
 from .onetime import OneTime
+from .session_groups import Groups, group_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from .actors import Actor
     from .authorization.permits import Permit
+    from .session_groups import Group
 
 MAX_SESSIONS: Final = 8192
 MAX_ANONYMOUS: Final = 1024
@@ -122,12 +124,12 @@ def session_gone() -> CosignerError:
 
 
 class Sessions:
-    """All open sessions, oldest first. When there are too many the one idle longest is forgotten."""
+    """All open sessions, those idle longest first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
-        self._groups: dict[tuple[str, str], OrderedDict[bytes, Session]] = {}
+        self._groups = Groups()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -149,7 +151,7 @@ class Sessions:
         transfers = None if ecdsa is None else ecdsa[0].bind(channel.transcript)
         session = Session(channel, received.environment, self._clock() + lifetime, transfers)
         session.actor = None if login is None else login[0]
-        self._evict()
+        self._make_room(group_of(session))
         self._sessions[session_id] = session
         self._join(session)
         return session, answer
@@ -157,8 +159,10 @@ class Sessions:
     def assign(self, session: Session, actor: Actor, seconds: int) -> None:
         """From now on the session is this user's, as long as their session key is good for.
 
-        :raises CosignerError: ``session_taken``: it is another user's already.
+        :raises CosignerError: ``session_taken``: it is another user's already; ``session_unknown``: it ended in the meantime.
         """
+        if session.closed:
+            raise session_gone()
         before = session.actor
         if before is not None and before.user_id != actor.user_id:
             raise CosignerError(
@@ -166,7 +170,7 @@ class Sessions:
                 "This session is another user's; log in to a session of your own.",
                 culprit=Culprit.CLIENT,
             )
-        self._leave(session)
+        self._groups.remove(session)
         session.actor = actor
         session.deadline = min(session.deadline, self._clock() + seconds)
         self._join(session)
@@ -182,6 +186,7 @@ class Sessions:
                 self.close(session)
             raise session_gone()
         self._sessions.move_to_end(session_id)
+        self._groups.touch(session)
         return session
 
     def close(self, session: Session) -> None:
@@ -189,8 +194,8 @@ class Sessions:
         session.closed = True
         if session.ecdsa is not None:
             session.ecdsa.burn()
-        if self._sessions.pop(session.channel.session_id, None) is not None:
-            self._leave(session)
+        self._sessions.pop(session.channel.session_id, None)
+        self._groups.remove(session)
 
     def end(self, environment: str, user_id: str, session_keys: frozenset[bytes]) -> None:
         """Close a user's sessions that rest on these session keys, at once; whoever has a request under way there gets no answer.
@@ -198,7 +203,7 @@ class Sessions:
         The session whose own request this is (:data:`ASKING`) is told, and ends once it is answered, unless it rests on another key by then.
         """
         asking = ASKING.get(None)
-        for session in list(self._groups.get((environment, user_id), OrderedDict()).values()):
+        for session in self._groups.members((environment, user_id)):
             if session is asking:
                 session.doomed |= session_keys
             elif session.actor is not None and session.actor.session_key in session_keys:
@@ -210,30 +215,24 @@ class Sessions:
             self.close(session)
 
     def _join(self, session: Session) -> None:
-        group = self._groups.setdefault(_group(session), OrderedDict())
         limit = MAX_ANONYMOUS if session.actor is None else MAX_OF_USER
-        while len(group) >= limit:
-            self.close(next(iter(group.values())))
-            group = self._groups.setdefault(_group(session), OrderedDict())
-        group[session.channel.session_id] = session
+        while self._groups.size(group_of(session)) >= limit:
+            self.close(self._groups.idle_longest(group_of(session)))
+        self._groups.add(session)
 
-    def _leave(self, session: Session) -> None:
-        key = _group(session)
-        group = self._groups.get(key)
-        if group is not None:
-            group.pop(session.channel.session_id, None)
-            if not group:
-                del self._groups[key]
-
-    def _evict(self) -> None:
+    def _make_room(self, asking: Group) -> None:
+        """For one session more of a group."""
         now = self._clock()
-        while self._sessions:
-            oldest = next(iter(self._sessions.values()))
-            if len(self._sessions) < MAX_SESSIONS and oldest.deadline > now:
-                return
+        while self._sessions and (oldest := next(iter(self._sessions.values()))).deadline <= now:
             self.close(oldest)
+        while len(self._sessions) >= MAX_SESSIONS:
+            self.close(self._least_missed(asking))
 
-
-def _group(session: Session) -> tuple[str, str]:
-    """A user's sessions, or those of nobody, whatever their environment."""
-    return ("", "") if session.actor is None else (session.environment, session.actor.user_id)
+    def _least_missed(self, asking: Group) -> Session:
+        """Of the largest group the session idle longest. With one more, whoever asks counts as large as they will be, and comes first."""
+        own, largest = self._groups.size(asking), self._groups.largest
+        if own and own + 1 >= largest:
+            return self._groups.idle_longest(asking)
+        if largest == 1:
+            return next(iter(self._sessions.values()))
+        return self._groups.idle_longest(self._groups.a_largest())

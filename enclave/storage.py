@@ -19,6 +19,7 @@ from protocol.envelope.messages import (
     LogAppend,
     LogConflict,
     Missing,
+    OutboxEvent,
     SignedEntry,
     StorageGet,
     StoragePut,
@@ -55,9 +56,12 @@ class Storage(Protocol):
     async def get(self, key: str) -> Found | None:
         """Read a record, or ``None`` when the host says there is none."""
 
-    async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
+    async def put(
+        self, key: str, value: bytes, *, expected: int, epoch: int, event: OutboxEvent | None = None
+    ) -> None:
         """Write a record durably if its epoch is ``expected`` (0: absent).
 
+        :param event: what developers are told about the change: kept by the host in the same durable write, or not at all.
         :raises StorageConflictError: the epoch was another.
         """
 
@@ -81,8 +85,12 @@ class HostStorage:
             return None
         raise _unexpected(reply)
 
-    async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
-        reply = await self._call(StoragePut(key=key, expected=expected, epoch=epoch, value=value))
+    async def put(
+        self, key: str, value: bytes, *, expected: int, epoch: int, event: OutboxEvent | None = None
+    ) -> None:
+        reply = await self._call(
+            StoragePut(key=key, expected=expected, epoch=epoch, value=value, event=event)
+        )
         if isinstance(reply, Conflict):
             raise StorageConflictError(reply.current)
         if not isinstance(reply, Done):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 from protocol.envelope import cbor, frames
@@ -38,6 +39,8 @@ from .listener import Listener
 from .log import Log
 from .metrics import Metrics
 from .storage import EpochConflict, Store
+from .webhooks.clock import milliseconds
+from .webhooks.events import read as read_event
 
 _MAX_WRITES: Final = 64  # of one connection, under way together
 
@@ -46,15 +49,24 @@ class StoragePort(Listener):
     """Serves the enclave's storage connections.
 
     :param connections: at most this many at once; more are closed at once.
+    :param clock: milliseconds since 1970, for events.
     """
 
     def __init__(
-        self, store: Store, audit_log: AuditLog, *, log: Log, metrics: Metrics, connections: int
+        self,
+        store: Store,
+        audit_log: AuditLog,
+        *,
+        log: Log,
+        metrics: Metrics,
+        connections: int,
+        clock: Callable[[], int] = milliseconds,
     ) -> None:
         super().__init__("storage_port", log=log, connections=connections)
         self._store = store
         self._audit_log = audit_log
         self._metrics = metrics
+        self._clock = clock
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writes: set[asyncio.Task[None]] = set()
@@ -97,8 +109,9 @@ class StoragePort(Listener):
                     return Missing() if stored is None else Found(epoch=stored.epoch, value=stored.value)
                 case StorageList(prefix=prefix, after=after, count=count):
                     return Keys(keys=await self._store.keys(prefix, after=after, count=count))
-                case StoragePut(key=key, expected=expected, epoch=epoch, value=value):
-                    await self._store.put(key, expected=expected, epoch=epoch, value=value)
+                case StoragePut(key=key, expected=expected, epoch=epoch, value=value, event=event):
+                    arrival = None if event is None else read_event(event, now=self._clock())
+                    await self._store.put(key, expected=expected, epoch=epoch, value=value, arrival=arrival)
                 case StorageDelete(key=key, expected=expected):
                     await self._store.delete(key, expected=expected)
                 case LogAppend(chain=chain, first=first, entries=entries):

@@ -33,6 +33,8 @@ from .user import Evidence, LinkedLogin, LoginId, UserKind, UserRecord, new_user
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from protocol.envelope.messages import OutboxEvent
+
 USERS: Final = "users"
 LOGINS: Final = "logins"
 CLAIM_MS: Final = 60_000  # how long a login is reserved for a link that another enclave has begun
@@ -51,11 +53,23 @@ class LoginIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     changed_at: Milliseconds
 
 
-class Directory:
-    """The users of one environment."""
+def _nobody_is_told(_: UserRecord, __: UserRecord) -> None:
+    return None
 
-    def __init__(self, records: Records) -> None:
+
+class Directory:
+    """The users of one environment.
+
+    :param tell: what developers are told of a change from one record to another; the host keeps it in the same write as the change.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        tell: Callable[[UserRecord, UserRecord], OutboxEvent | None] = _nobody_is_told,
+    ) -> None:
         self._records = records
+        self._tell = tell
 
     async def get(self, user_id: str) -> UserRecord | None:
         """A user's record.
@@ -105,11 +119,17 @@ class Directory:
                 if changed == found.value:
                     return found.value, changed
                 try:
-                    await self._records.write(USERS, user_id, changed, expected=found.revision)
+                    await self._records.write(
+                        USERS,
+                        user_id,
+                        changed,
+                        expected=found.revision,
+                        event=self._tell(found.value, changed),
+                    )
                 except RecordConflictError:
                     continue
                 return found.value, changed
-        raise _conflict()
+        raise conflict()
 
     async def create(
         self,
@@ -123,16 +143,34 @@ class Directory:
 
         :param complete: what the record holds from the start.
         """
-        user = complete(new_user(str(uuid.uuid4()), kind=kind, name=name, now_ms=now_ms))
+        return await self._create(complete(new_user(str(uuid.uuid4()), kind=kind, name=name, now_ms=now_ms)))
+
+    async def _create(self, user: UserRecord) -> UserRecord:
         try:
             await self._records.write(USERS, user.user_id, user, expected=0)
         except RecordConflictError:
-            raise _conflict() from None
+            raise conflict() from None
         return user
 
-    async def log_in(self, login: LinkedLogin, *, now_ms: int) -> tuple[UserRecord, bool]:
+    async def expect(self, login: LinkedLogin, *, now_ms: int) -> tuple[UserRecord, bool]:
+        """The user of a login, or, if it is nobody's, the user whom :meth:`log_in` may make for it; and whether it is that one.
+
+        :raises CosignerError: as :meth:`by_login`; ``user_conflict``.
+        """
+        async with self._records.lock(LOGINS, login.login_id):  # what another request writes, is written
+            index = await self._records.read(LOGINS, login.login_id, LoginIndex)
+            owner = None if index is None else await self._owner(index.value)
+        if owner is not None:
+            return owner, False
+        self._require_unclaimed(index, now_ms=now_ms, claimant=None)
+        return _newcomer(str(uuid.uuid4()), login, now_ms), True
+
+    async def log_in(
+        self, login: LinkedLogin, *, now_ms: int, user_id: str | None = None
+    ) -> tuple[UserRecord, bool]:
         """The user of a login, made now if it is nobody's; and whether it was.
 
+        :param user_id: what a new user is called; as :meth:`expect` says, or another.
         :raises CosignerError: as :meth:`by_login` and :meth:`change`.
         """
         async with self._records.lock(LOGINS, login.login_id):
@@ -142,18 +180,13 @@ class Directory:
                 if owner is not None:
                     return owner, False
                 self._require_unclaimed(index, now_ms=now_ms, claimant=None)
-                user = await self.create(
-                    "user",
-                    name="",
-                    now_ms=now_ms,
-                    complete=lambda new: msgspec.structs.replace(new, logins=(login,)),
-                )
+                user = await self._create(_newcomer(user_id or str(uuid.uuid4()), login, now_ms))
                 try:
                     await self._point(login.login_id, user.user_id, index, now_ms)
                 except RecordConflictError:
                     continue  # another enclave was first: its user counts
                 return user, True
-        raise _conflict()
+        raise conflict()
 
     async def link(
         self,
@@ -180,7 +213,7 @@ class Directory:
                 try:
                     await self._point(login.login_id, user_id, index, now_ms)
                 except RecordConflictError:
-                    raise _conflict() from None
+                    raise conflict() from None
 
             def linked(record: UserRecord) -> UserRecord:
                 require(record)
@@ -249,14 +282,20 @@ class Directory:
         if index is None or index.value.user_id in (None, claimant):
             return
         if now_ms < index.value.changed_at + CLAIM_MS:
-            raise _conflict()
+            raise conflict()
+
+
+def _newcomer(user_id: str, login: LinkedLogin, now_ms: int) -> UserRecord:
+    """Whom a first login makes."""
+    return msgspec.structs.replace(new_user(user_id, kind="user", name="", now_ms=now_ms), logins=(login,))
 
 
 def _unknown() -> CosignerError:
     return refusal("user_unknown", "There is no such user.")
 
 
-def _conflict() -> CosignerError:
+def conflict() -> CosignerError:
+    """Somebody else was first."""
     return CosignerError(
         "user_conflict",
         "This user was changed at the same moment; try again.",

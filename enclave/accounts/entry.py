@@ -1,11 +1,13 @@
-"""How a session becomes a user's: by a JWT, by a service account's key, by a session key, or by recovery.
+"""How a session becomes a user's: by a session key; by a JWT, a service account's key, or recovery.
 
 All of this happens before anybody is known. Refusals do not tell whether a user, a key or a credential exists.
+
+The last three change records, in two steps: what is asked for is verified to the end, which gives an :class:`Admitted`, and only its
+``commit`` writes. In between whoever calls puts the decision into the log.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,23 +15,24 @@ from enclave.actors import Actor
 from enclave.authn import keys
 from enclave.authn import session_keys as proofs
 from enclave.authn.refusals import evidence_invalid
-from protocol.accounts import LoggedIn, RecoveryPending, RecoverySubject
+from protocol.accounts import LoggedIn
 from protocol.envelope.errors import CosignerError
 
-from . import credentials, logins, recovery, registration, session_keys
-from .user import LinkedLogin, UserRecord, key_login_id, refusal
+from . import credentials, logins, session_keys
+from .directory import conflict
+from .recovering import Recovering
+from .user import Credential, LinkedLogin, UserRecord, key_login_id, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from enclave.authn.clock import Clock
     from enclave.authn.jwt import VerifiedLogin
     from enclave.manifest import Environment
-    from protocol.accounts import KeyLogin, Login, Recover, SessionAuth
+    from protocol.accounts import KeyLogin, Login, Recover, RecoveryPending, SessionAuth
 
     from .directory import Directory
     from .registration import Asking
-    from .user import RecoveryKey
 
 AUTH_WINDOW_MS: Final = 300_000  # how far from now a hello's evidence may have been made
 
@@ -52,6 +55,21 @@ class Entered:
     reply: LoggedIn
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request to enter that has verified. Nothing has happened yet: no user was made, no key registered, no recovery begun.
+
+    :ivar user_id: whom it is about; of a user who is still to be made, too.
+    :ivar actor: whose the session is going to be; ``None``: nobody's yet, a time lock holds the recovery up.
+    :ivar commit: makes it happen; to be called once, and only when the decision is in the log. Raises ``user_conflict``, what is refused
+        after all because the record changed in the meantime, and the errors of storage.
+    """
+
+    user_id: str
+    actor: Actor | None
+    commit: Callable[[], Awaitable[Entered | RecoveryPending]]
+
+
 class Entry:
     """The ways into one environment.
 
@@ -68,12 +86,12 @@ class Entry:
         clock: Clock,
         end_sessions: Callable[[str, frozenset[bytes]], None],
     ) -> None:
-        self._environment = environment
         self._directory = directory
         self._issuers = issuers
         self._clock = clock
         self._end_sessions = end_sessions
         self._longest_ms = environment.session_lifetime_s * 1000
+        self._recovering = Recovering(environment, directory=directory, clock=clock)
 
     async def authenticate(self, auth: SessionAuth, digest: bytes) -> Actor:
         """Whose session a hello opens.
@@ -92,7 +110,7 @@ class Entry:
             raise _rejected() from None
         return self._actor(record, key.session_key)
 
-    async def login(self, session: Asking, request: Login) -> Entered:
+    async def login(self, session: Asking, request: Login) -> Admitted:
         """Register a session key under a JWT; the user is made if the login is nobody's.
 
         :raises CosignerError: ``evidence_invalid``, ``jwt_invalid``, ``jwt_expired``, ``issuer_unknown``, ``session_key_rejected``,
@@ -106,11 +124,19 @@ class Entry:
         elif request.previous is not None or request.previous_proof is not None:
             raise evidence_invalid("A renewal names the old key and carries its signature.")
         verified = await self._issuers.verify(request.jwt, now_ms=now)
-        user, created = await self._directory.log_in(
-            LinkedLogin(login_id=verified.login_id, issuer=verified.issuer, linked_at=now), now_ms=now
-        )
+        login = LinkedLogin(login_id=verified.login_id, issuer=verified.issuer, linked_at=now)
+        user, created = await self._directory.expect(login, now_ms=now)
 
-        def register(record: UserRecord) -> UserRecord:
+        async def make() -> None:
+            if not created:
+                return
+            made, _ = await self._directory.log_in(login, now_ms=now, user_id=user.user_id)
+            if made.user_id != user.user_id:
+                raise conflict()  # somebody else was first, with the same login
+
+        def register(record: UserRecord, now_ms: int) -> UserRecord:
+            if now_ms >= verified.expires_at_ms:
+                raise refusal("jwt_expired", "The JWT has expired.")
             logins.require_fresh_token(record, verified.issued_at_ms)
             if not logins.has(record, verified.login_id):
                 raise refusal("jwt_invalid", "This login was unlinked at the same moment.")
@@ -120,143 +146,81 @@ class Entry:
                 login=verified.login_id,
                 lifetime_ms=request.lifetime * 1000,
                 longest_ms=self._longest_ms,
-                now_ms=now,
+                now_ms=now_ms,
                 previous=request.previous,
             )
 
-        return await self._enter(user.user_id, request.session_key, register, created=created)
+        return self._admit(user, request.session_key, register, make=make, created=created)
 
-    async def key_login(self, session: Asking, request: KeyLogin) -> Entered:
+    async def key_login(self, session: Asking, request: KeyLogin) -> Admitted:
         """Register a session key under a service account's own key.
 
-        :raises CosignerError: ``evidence_invalid``, ``session_key_rejected``, ``user_conflict``, and those of storage.
+        :raises CosignerError: ``evidence_invalid``, ``session_key_rejected``, and those of storage.
         """
-        now = self._clock.now_ms()
         digest = proofs.proof_digest(session.transcript, request.session_key)
         proofs.verify(request.session_key, digest, request.proof)
+        account = await self._directory.get(request.user_id)
+        if account is None:
+            raise _unvouched()
+        credential = _account_key(account, request.credential_id)
+        try:
+            keys.verify(credential.algorithm, credential.public_key, digest, request.signature)
+        except CosignerError:
+            raise _unvouched() from None
 
-        def register(record: UserRecord) -> UserRecord:
-            credential = credentials.find_active(record, request.credential_id)
-            if record.kind != "service" or credential.type != "key":
-                raise _unvouched()
-            try:
-                keys.verify(credential.algorithm, credential.public_key, digest, request.signature)
-            except CosignerError:
-                raise _unvouched() from None
+        def register(record: UserRecord, now_ms: int) -> UserRecord:
             return session_keys.register(
                 record,
                 request.session_key,
-                login=key_login_id(credential.credential_id),
+                login=key_login_id(_account_key(record, request.credential_id).credential_id),
                 lifetime_ms=request.lifetime * 1000,
                 longest_ms=self._longest_ms,
-                now_ms=now,
+                now_ms=now_ms,
             )
 
-        try:
-            return await self._enter(request.user_id, request.session_key, register, created=False)
-        except CosignerError as error:
-            if error.code in {"user_unknown", "credential_unknown", "credential_inactive"}:
-                raise _unvouched() from None
-            raise
+        return self._admit(account, request.session_key, register)
 
-    async def recover(self, session: Asking, request: Recover) -> Entered | RecoveryPending:
-        """Start, look after, or complete a recovery.
+    async def recover(self, session: Asking, request: Recover) -> Admitted:
+        """Begin, look after, or complete a recovery; a new one without a time lock is completed at once.
 
-        A request whose subject is that of the recovery under way is about that one: its credential was verified when it began, in the
-        session that the subject names. Every other request starts a recovery, in the place of the one under way.
-
-        :raises CosignerError: ``recovery_refused``, ``evidence_invalid``, ``session_key_rejected``, ``credential_refused``,
-            ``user_conflict``, and those of storage.
+        :raises CosignerError: ``recovery_refused``, ``evidence_invalid``, ``session_key_rejected``, ``credential_refused``, and those of
+            storage.
         """
-        now = self._clock.now_ms()
         proofs.verify(
             request.session_key, proofs.proof_digest(session.transcript, request.session_key), request.proof
         )
-        record = await self._directory.get(request.user_id)
-        key = recovery.require_key(record)
-        digest = self._digest_under_way(record, request, now)
-        if digest is not None:
-            self._require_signatures(key, request, digest)
-        else:
-            digest = recovery.digest_of(self._subject(request, session.transcript))
-            self._require_signatures(key, request, digest)
-            await self._begin_recovery(session, request, key, digest, now)
-        record = await self._directory.require(request.user_id)
-        pending = recovery.waiting(record, digest, now_ms=now)
-        if pending is not None and now < pending.not_before:
-            return RecoveryPending(not_before=pending.not_before)
-        link = os.urandom(32)
-        return await self._enter(
-            request.user_id,
-            request.session_key,
-            lambda record: recovery.complete(
-                record, digest=digest, link=link, lifetime_ms=self._longest_ms, now_ms=now
-            ),
-            created=False,
-        )
+        asked = await self._recovering.verify(session, request)
+        if asked.waits:
+            return Admitted(request.user_id, None, asked.wait)
+        return self._admit(asked.user, request.session_key, asked.complete)
 
-    async def _begin_recovery(
-        self, session: Asking, request: Recover, key: RecoveryKey, digest: bytes, now: int
-    ) -> None:
-        credential = registration.verify(
-            session,
-            request.challenge,
-            request.credential,
-            name=request.name,
-            relying_party=self._environment.relying_party,
-            now_ms=now,
-        )
+    def _admit(
+        self,
+        user: UserRecord,
+        session_key: bytes,
+        transition: Callable[[UserRecord, int], UserRecord],
+        *,
+        make: Callable[[], Awaitable[None]] | None = None,
+        created: bool = False,
+    ) -> Admitted:
+        """That a user may enter by a change of their record, which is tried here, and made by the commit.
 
-        def begin(record: UserRecord) -> UserRecord:
-            if record.recovery_key != key:  # replaced while this was being verified
-                raise refusal("recovery_refused", "This user cannot be recovered by this key.")
-            return recovery.begin(
-                record,
-                digest=digest,
-                session=session.transcript,
-                credential=credential,
-                session_key=request.session_key,
-                time_lock_ms=self._environment.recovery.time_lock_s * 1000,
-                now_ms=now,
+        :param transition: the change, of a record, at a time.
+        :param make: comes before it: makes the user.
+        """
+
+        async def commit() -> Entered:
+            if make is not None:
+                await make()
+            return await self._enter(
+                user.user_id,
+                session_key,
+                lambda record: transition(record, self._clock.now_ms()),
+                created=created,
             )
 
-        await self._directory.change(request.user_id, begin)
-
-    def _digest_under_way(self, record: UserRecord | None, request: Recover, now: int) -> bytes | None:
-        pending = None if record is None else record.pending_recovery
-        if record is None or pending is None:
-            return None
-        digest = recovery.digest_of(self._subject(request, pending.session))
-        return digest if recovery.waiting(record, digest, now_ms=now) else None
-
-    def _subject(self, request: Recover, session: bytes) -> RecoverySubject:
-        return RecoverySubject(
-            version=1,
-            environment=self._environment.id,
-            user_id=request.user_id,
-            session=session,
-            challenge=request.challenge,
-            name=request.name,
-            credential=request.credential,
-            session_key=request.session_key,
-        )
-
-    def _require_signatures(self, key: RecoveryKey, request: Recover, digest: bytes) -> None:
-        """The recovery key's, and the release gate's if the manifest names one."""
-        gate = self._environment.recovery.gate
-        try:
-            keys.verify(key.algorithm, key.public_key, digest, request.signature)
-            if gate is not None and request.gate is not None:
-                keys.verify(gate.algorithm, gate.public_key, digest, request.gate)
-        except CosignerError:
-            raise refusal("recovery_refused", "This user cannot be recovered by this key.") from None
-        if (gate is None) != (request.gate is None):
-            raise refusal(
-                "recovery_refused",
-                "This environment has no release gate."
-                if gate is None
-                else f"The recovery must be released by {gate.name}.",
-            )
+        after = transition(user, self._clock.now_ms())
+        return Admitted(user.user_id, self._actor(after, session_key), commit)
 
     async def _enter(
         self,
@@ -286,6 +250,20 @@ class Entry:
 
 def _rejected() -> CosignerError:
     return refusal("session_key_rejected", "The session key is not known, or was revoked; log in again.")
+
+
+def _account_key(record: UserRecord, credential_id: bytes) -> Credential:
+    """A service account's own key that is good now. Everything else is one and the same to who asks.
+
+    :raises CosignerError: ``evidence_invalid``.
+    """
+    try:
+        credential = credentials.find_active(record, credential_id)
+    except CosignerError:
+        raise _unvouched() from None
+    if record.kind != "service" or credential.type != "key":
+        raise _unvouched()
+    return credential
 
 
 def _unvouched() -> CosignerError:

@@ -37,42 +37,45 @@ FIRST_LOCK_MS: Final = 15 * 60_000
 LONGEST_LOCK_MS: Final = 7 * 86_400_000
 
 
-def begin_totp(record: UserRecord, secret: bytes, evidence: Evidence, *, now_ms: int) -> UserRecord:
+def begin_totp(
+    record: UserRecord, secret: bytes, evidence: Evidence, *, session: bytes, now_ms: int
+) -> UserRecord:
     """Keep a new secret until it is confirmed; what is in force stays until then.
 
+    :param session: transcript of the session that is shown the secret.
     :raises CosignerError: ``factor_required``: also if there is TOTP already and none of its codes was given.
     """
     _require_second(record, evidence)
     return replace(
-        record, pending_totp=PendingTotp(secret=secret, expires_at=now_ms + TOTP_PENDING_MS, attempts=0)
-    )
-
-
-def count_confirmation(record: UserRecord, *, now_ms: int) -> UserRecord:
-    """Count a code before :func:`confirm_totp` compares it: whoever has another session of the user could guess.
-
-    :raises CosignerError: ``factor_required`` (nothing to confirm, or too many wrong codes: begin again).
-    """
-    pending = _pending(record, now_ms)
-    if pending.attempts >= CONFIRMATIONS:
-        raise refusal("factor_required", "Too many wrong codes were tried; begin again.")
-    return replace(
         record,
         pending_totp=PendingTotp(
-            secret=pending.secret, expires_at=pending.expires_at, attempts=pending.attempts + 1
+            secret=secret, expires_at=now_ms + TOTP_PENDING_MS, attempts=0, session=session
         ),
     )
 
 
-def confirm_totp(record: UserRecord, code: str, new_codes: Sequence[bytes], *, now_ms: int) -> UserRecord:
+def count_confirmation(record: UserRecord, *, session: bytes, now_ms: int) -> UserRecord:
+    """Count a code before :func:`confirm_totp` compares it. Codes of other sessions are neither counted nor compared.
+
+    :raises CosignerError: ``factor_required`` (nothing to confirm in this session, or too many wrong codes: begin again).
+    """
+    pending = _pending(record, session, now_ms)
+    if pending.attempts >= CONFIRMATIONS:
+        raise refusal("factor_required", "Too many wrong codes were tried; begin again.")
+    return replace(record, pending_totp=replace(pending, attempts=pending.attempts + 1))
+
+
+def confirm_totp(
+    record: UserRecord, code: str, new_codes: Sequence[bytes], *, session: bytes, now_ms: int
+) -> UserRecord:
     """Put a secret in force that the user's device has, by a code of it; recovery codes come with it. What was in force is gone.
 
-    Asks for no other evidence: :func:`begin_totp` did, a few minutes ago, and showed the secret in that session only.
+    Asks for no other evidence: :func:`begin_totp` did, a few minutes ago, and showed the secret in this session only.
 
     :param new_codes: hashes of the recovery codes.
-    :raises CosignerError: ``factor_required`` (nothing to confirm), ``evidence_invalid``.
+    :raises CosignerError: ``factor_required`` (nothing to confirm in this session), ``evidence_invalid``.
     """
-    pending = _pending(record, now_ms)
+    pending = _pending(record, session, now_ms)
     step = totp.verify(pending.secret, code, at_ms=now_ms, last_step=-1)
     return replace(
         record,
@@ -83,10 +86,10 @@ def confirm_totp(record: UserRecord, code: str, new_codes: Sequence[bytes], *, n
     )
 
 
-def _pending(record: UserRecord, now_ms: int) -> PendingTotp:
+def _pending(record: UserRecord, session: bytes, now_ms: int) -> PendingTotp:
     pending = record.pending_totp
-    if pending is None or pending.expires_at <= now_ms:
-        raise refusal("factor_required", "There is no TOTP secret to confirm; begin again.")
+    if pending is None or pending.expires_at <= now_ms or pending.session != session:
+        raise refusal("factor_required", "This session has no TOTP secret to confirm; begin again.")
     return pending
 
 
@@ -166,7 +169,9 @@ def _require_second(record: UserRecord, evidence: Evidence) -> None:
     """Who changes second factors shows the present one, too: else whoever took a passkey takes the other factor along."""
     require_strength(record, evidence)
     if record.totp is not None and not evidence.second_factor:
-        raise refusal("factor_required", "This needs a code of the second factor that is in force.")
+        raise refusal(
+            "factor_required", "This needs a code of the second factor that is in force.", needs=["totp"]
+        )
 
 
 def _ten(hashes: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -230,17 +230,22 @@ class Accounts:
 
     # --- second factors ----------------------------------------------------------------------------------------------------
 
-    async def begin_totp(self, actor: Actor, evidence: Evidence) -> TotpSecret:
+    async def begin_totp(self, session: Asking, actor: Actor, evidence: Evidence) -> TotpSecret:
         """:func:`.factors.begin_totp`."""
-        now, secret = self._clock.now_ms(), totp.new_secret()
-        await self._change(actor, lambda record: factors.begin_totp(record, secret, evidence, now_ms=now))
+        now, secret, here = self._clock.now_ms(), totp.new_secret(), session.transcript
+        await self._change(
+            actor, lambda record: factors.begin_totp(record, secret, evidence, session=here, now_ms=now)
+        )
         return TotpSecret(secret=secret)
 
-    async def confirm_totp(self, actor: Actor, request: ConfirmTotp) -> RecoveryCodes:
+    async def confirm_totp(self, session: Asking, actor: Actor, request: ConfirmTotp) -> RecoveryCodes:
         """:func:`.factors.confirm_totp`; the reply holds the first recovery codes."""
-        now, texts, kept = self._clock.now_ms(), *_new_codes()
-        await self._change(actor, lambda record: factors.count_confirmation(record, now_ms=now))
-        await self._change(actor, lambda record: factors.confirm_totp(record, request.code, kept, now_ms=now))
+        now, here, texts, kept = self._clock.now_ms(), session.transcript, *_new_codes()
+        await self._change(actor, lambda record: factors.count_confirmation(record, session=here, now_ms=now))
+        await self._change(
+            actor,
+            lambda record: factors.confirm_totp(record, request.code, kept, session=here, now_ms=now),
+        )
         return RecoveryCodes(codes=texts)
 
     async def new_recovery_codes(self, actor: Actor, evidence: Evidence) -> RecoveryCodes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,10 @@ from protocol.accounts import (
 from protocol.actions import CredentialId, Hash, Milliseconds, Subject
 from protocol.envelope.errors import CosignerError, Culprit
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FACTORS: Final = {"passkey": "passkey", "key": "signing_key"}  # what a credential counts as
 MAX_REVOKED: Final = 64  # revoked session keys that are remembered
 RECOVERY_CODES: Final = 10
 MAX_LINEAGE: Final = 64
@@ -97,15 +101,17 @@ class Totp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"Totp(secret=<redacted>, last_step={self.last_step})"
 
 
-class PendingTotp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PendingTotp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A TOTP secret that was shown and not confirmed yet.
 
     :ivar attempts: codes that were tried, counted before they are compared.
+    :ivar session: transcript of the session that it was shown to; empty, and so nobody's, in records from before this was kept.
     """
 
     secret: Annotated[bytes, Meta(min_length=20, max_length=20)]
     expires_at: Milliseconds
     attempts: Annotated[int, Meta(ge=0, le=5)]
+    session: Annotated[bytes, Meta(max_length=32)] = b""
 
     def __repr__(self) -> str:
         return f"PendingTotp(secret=<redacted>, expires_at={self.expires_at})"
@@ -236,9 +242,13 @@ def require_strength(record: UserRecord, evidence: Evidence) -> None:
     active = record.active_credentials
     if active:
         if not any(credential.credential_id == evidence.credential for credential in active):
-            raise refusal("factor_required", "This needs one of the user's active credentials.")
+            raise refusal(
+                "factor_required",
+                "This needs one of the user's active credentials.",
+                needs=sorted({_FACTORS[credential.type] for credential in active}),
+            )
     elif record.totp is not None and not evidence.second_factor:
-        raise refusal("factor_required", "This needs a second-factor code.")
+        raise refusal("factor_required", "This needs a second-factor code.", needs=["totp"])
 
 
 def key_login_id(credential_id: bytes) -> str:
@@ -246,6 +256,6 @@ def key_login_id(credential_id: bytes) -> str:
     return f"key:{hashlib.sha256(credential_id).hexdigest()}"
 
 
-def refusal(code: str, message: str) -> CosignerError:
+def refusal(code: str, message: str, *, needs: Sequence[str] = ()) -> CosignerError:
     """A client's request that is refused; nothing was changed."""
-    return CosignerError(code, message, culprit=Culprit.CLIENT)
+    return CosignerError(code, message, culprit=Culprit.CLIENT, needs=needs)

@@ -107,6 +107,11 @@ class Approvals:
                 "approval_required",
                 f"{quorum} of the environment's administrators must approve this; {given} did.",
                 culprit=Culprit.CLIENT,
+                needs=[
+                    name
+                    for name in map(_ADMINISTRATOR.__add__, self._administrators)
+                    if name not in approvers
+                ],
             )
 
     @asynccontextmanager
@@ -121,16 +126,14 @@ class Approvals:
             yield
             return
         async with self._records.lock(KIND, "all"):
-            changes, now = [], self._clock.now_ms()
+            held: dict[str, tuple[list[SpentApproval], int]] = {}  # names that differ may share a record
+            now = self._clock.now_ms()
             for signed in approvals:
                 require_fresh(signed.expires_at, now, MAX_LIFETIME)
                 key = signed.approver.replace(":", "/").replace(".", "_")
-                found = await self._records.read(KIND, key, SpentApprovals)
-                spent = (
-                    []
-                    if found is None
-                    else [old for old in found.value.spent if old.expires_at + KEPT_LONGER > now]
-                )
+                if key not in held:
+                    held[key] = await self._unforgotten(key, now)
+                spent, _ = held[key]
                 if any(old.nonce == signed.nonce for old in spent) or len(spent) >= MAX_SPENT:
                     raise CosignerError(
                         "action_replayed",
@@ -138,10 +141,18 @@ class Approvals:
                         culprit=Culprit.CLIENT,
                     )
                 spent.append(SpentApproval(nonce=signed.nonce, expires_at=signed.expires_at))
-                changes.append((key, SpentApprovals(version=1, spent=spent), found.revision if found else 0))
             yield
-            for key, value, revision in changes:
-                await self._records.write(KIND, key, value, expected=revision)
+            for key, (spent, revision) in held.items():
+                await self._records.write(
+                    KIND, key, SpentApprovals(version=1, spent=spent), expected=revision
+                )
+
+    async def _unforgotten(self, key: str, now: int) -> tuple[list[SpentApproval], int]:
+        """The approvals that were used and are still remembered, and the revision of their record."""
+        found = await self._records.read(KIND, key, SpentApprovals)
+        if found is None:
+            return [], 0
+        return [old for old in found.value.spent if old.expires_at + KEPT_LONGER > now], found.revision
 
     async def _verify_one(self, signed: SignedApproval, digest: bytes) -> PasskeyEvidence | KeyEvidence:
         if signed.approver.startswith(_USER):

@@ -73,4 +73,9 @@ def refusal(decision: Deny) -> CosignerError:
     code = decision.code if decision.code in {"factor_required", "approval_required"} else "policy_denied"
     verdict, *why = (" ".join(line.split()) for line in headline(decision))
     reason = "; ".join([verdict.removeprefix("DENY "), *why]) + "."
-    return CosignerError(code, reason[:_MAX_REASON], culprit=Culprit.CLIENT)
+    needs: tuple[str, ...] = ()
+    if code == "factor_required":
+        needs = decision.missing_factors
+    elif code == "approval_required":
+        needs = tuple(dict.fromkeys(name for missing in decision.missing_approvals for name in missing.of))
+    return CosignerError(code, reason[:_MAX_REASON], culprit=Culprit.CLIENT, needs=needs)

@@ -1,4 +1,7 @@
-"""Requests that make a session a user's: carried out by the rules of user records, logged, and only then is the session theirs."""
+"""Requests that make a session a user's: verified by the rules of user records, logged, and only then carried out.
+
+What cannot be logged does not happen: no user is made, no session key registered, no recovery begun or completed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from enclave import faults
 from enclave.accounts.registration import Asking
 from protocol.accounts import KeyLogin, Login, Recover, RecoveryPending
 from protocol.actions import MAX_ACTION_LIFETIME
@@ -14,10 +18,11 @@ from protocol.envelope.errors import CosignerError, Culprit
 from protocol.intents import action_of
 from protocol.receipts import TokenEvidence
 
+from .granted import DeniedError
 from .journal import Judged
 
 if TYPE_CHECKING:
-    from enclave.accounts.entry import Entered, Entry
+    from enclave.accounts.entry import Admitted, Entry
     from enclave.actors import Actor
     from enclave.authn.clock import Clock
     from enclave.counters import Counters
@@ -60,26 +65,35 @@ class Doorway:
     ) -> tuple[LoggedIn | RecoveryPending, SignedEntry]:
         """Carry one out. A renewal, or a login of the same user, may happen in their own session.
 
-        :raises CosignerError: ``session_taken``; as :class:`enclave.accounts.entry.Entry`; ``receipt_failed``.
+        :raises DeniedError: it was allowed, and failed; so says the log.
+        :raises CosignerError: ``session_taken``; as :class:`enclave.accounts.entry.Entry`; ``receipt_failed``: then nothing has happened.
         """
         self._require_free(session, request)
-        asking = Asking(session.channel.transcript, session.challenges)
-        match request:
-            case Login():
-                entered: Entered | RecoveryPending = await self._entry.login(asking, request)
-            case KeyLogin():
-                entered = await self._entry.key_login(asking, request)
-            case Recover():
-                entered = await self._entry.recover(asking, request)
+        admitted = await self._admit(session, request)
+        receipt = await self._log(session, request, admitted)
+        try:
+            entered = await admitted.commit()
+        except Exception as error:  # noqa: BLE001  (whatever it was, the log and the client are told)
+            fault = faults.translate(error)
+            await self._journal.failed(receipt, fault.code)
+            raise DeniedError(fault.error(), receipt) from None
         if isinstance(request, Recover):
             self._counters["recoveries_asked"] += 1
         if isinstance(entered, RecoveryPending):
-            return entered, await self._log(session, request, None, _user_of(request))
-        actor = entered.actor
-        receipt = await self._log(session, request, actor, actor.user_id)
-        self._sessions.assign(session, actor, self._seconds(actor))
+            return entered, receipt
+        self._sessions.assign(session, entered.actor, self._seconds(entered.actor))
         self._counters["recoveries" if isinstance(request, Recover) else "logins"] += 1
         return entered.reply, receipt
+
+    async def _admit(self, session: Session, request: Entering) -> Admitted:
+        asking = Asking(session.channel.transcript, session.challenges)
+        match request:
+            case Login():
+                return await self._entry.login(asking, request)
+            case KeyLogin():
+                return await self._entry.key_login(asking, request)
+            case Recover():
+                return await self._entry.recover(asking, request)
 
     def _require_free(self, session: Session, request: Entering) -> None:
         """A session that is a user's stays that user's."""
@@ -98,28 +112,22 @@ class Doorway:
                 culprit=Culprit.CLIENT,
             )
 
-    async def _log(
-        self, session: Session, request: Entering, actor: Actor | None, user_id: str
-    ) -> SignedEntry:
+    async def _log(self, session: Session, request: Entering, admitted: Admitted) -> SignedEntry:
         now = self._clock.now_ms()
         action = action_of(
             request,
             environment=session.environment,
             session=session.channel.transcript,
-            user_id=user_id,
+            user_id=admitted.user_id,
             nonce=os.urandom(_NONCE_LENGTH),
             expires_at=now + MAX_ACTION_LIFETIME * 1000,
         )
         return await self._journal.allowed(
-            Judged(actor, "", action, request, None, now, tokens=list(_tokens(request)))
+            Judged(admitted.actor, "", action, request, None, now, tokens=list(_tokens(request)))
         )
 
     def _seconds(self, actor: Actor) -> int:
         return max((actor.expires_at_ms - self._clock.now_ms()) // 1000, 0)
-
-
-def _user_of(request: Entering) -> str:
-    return "" if isinstance(request, Login) else request.user_id
 
 
 def _tokens(request: Entering) -> list[TokenEvidence]:

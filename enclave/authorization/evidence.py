@@ -148,6 +148,7 @@ def factor_required(factors: Sequence[str]) -> CosignerError:
         "factor_required",
         f"This must also be authorized by {' or '.join(factors)}.",
         culprit=Culprit.CLIENT,
+        needs=factors,
     )
 
 

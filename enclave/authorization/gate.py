@@ -197,13 +197,29 @@ class Gate:
         )
         return record, key.login
 
+    async def require_standing(self, granted: Granted) -> None:
+        """That what vouched for a request still does: the user's session key, and the credential, if one vouched.
+
+        To be asked right before anything is done. Storage and log hold a request up for as long as the host likes, and the user may have
+        revoked the one, or deactivated the other, since they were looked at.
+
+        :raises CosignerError: ``session_key_rejected``, ``session_key_expired``, ``credential_unknown``, ``credential_inactive``.
+        """
+        if granted.actor is None:
+            return
+        record, _ = await self.require_user(granted.actor)
+        if granted.evidence.credential is not None:
+            credentials.find_active(record, granted.evidence.credential)
+
     async def _admit_reading(self, actor: Actor, request: Message, now: int) -> Granted:
         """What changes nothing needs no action; what concerns a wallet, its owner."""
         match request:
             case m.GetWallet(wallet_id=wallet_id):
                 return Granted(actor, request, now, opened=await self._owners.known(actor, wallet_id))
             case life.FinishReshare(wallet_id=wallet_id):  # whose it was when it began, it may be no longer
-                return Granted(actor, request, now, opened=await self._owners.own(actor, wallet_id))
+                opened = await self._owners.own(actor, wallet_id)
+                require_usable(opened, request)
+                return Granted(actor, request, now, opened=opened)
             case a.GetPolicy(layer=layer, subject=subject):
                 await self._owners.require_sight(actor, layer, subject)
         return Granted(actor, request, now)

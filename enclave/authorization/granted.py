@@ -78,7 +78,9 @@ class DeniedError(CosignerError):
     """
 
     def __init__(self, error: CosignerError, receipt: SignedEntry | None) -> None:
-        super().__init__(error.code, error.message, culprit=error.culprit, reaction=error.reaction)
+        super().__init__(
+            error.code, error.message, culprit=error.culprit, reaction=error.reaction, needs=error.needs
+        )
         self.receipt = receipt
 
 

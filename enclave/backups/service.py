@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from enclave.accounts.user import UNLOCKED, refusal
-from enclave.records import RecordConflictError
+from enclave.records import RecordConflictError, nothing_more
 from enclave.storage import StorageConflictError
 from protocol.binding import backup_context
 from protocol.envelope.backups import EMPTY as EMPTY_SLOT
@@ -19,7 +19,7 @@ from . import keys
 from .book import EMPTY, BackupBook, StoredBackup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from enclave.actors import Actor
     from enclave.authn.clock import Clock
@@ -127,13 +127,19 @@ class Backups:
             await self._spend_attempt(wallet_id, backup, proof)
         return self._key(wallet_id, backup)
 
-    async def remove(self, actor: Actor, request: RemoveBackup) -> None:
+    async def remove(
+        self,
+        actor: Actor,
+        request: RemoveBackup,
+        require: Callable[[], Awaitable[object]] = nothing_more,
+    ) -> None:
         """:func:`.book.remove`.
 
+        :param require: raises if whoever asks may do it no longer; asked right before the write.
         :raises CosignerError: ``backup_unknown``, and those of records.
         """
         await self._change(
-            request.wallet_id, lambda book: rules.remove(book, request.backup_id, actor.user_id)
+            request.wallet_id, lambda book: rules.remove(book, request.backup_id, actor.user_id), require
         )
 
     # --- what depends on it ------------------------------------------------------------------------------------------------
@@ -172,7 +178,12 @@ class Backups:
         if len(self._warm) > _REMEMBERED:
             self._warm.popitem(last=False)
 
-    async def _change(self, wallet_id: str, transition: Callable[[BackupBook], BackupBook]) -> BackupBook:
+    async def _change(
+        self,
+        wallet_id: str,
+        transition: Callable[[BackupBook], BackupBook],
+        require: Callable[[], Awaitable[object]] = nothing_more,
+    ) -> BackupBook:
         """Read, change, and durably write; what the transition leaves as it was is not written."""
         async with self._records.lock(KIND, wallet_id):
             for attempt in range(_ATTEMPTS):
@@ -181,6 +192,7 @@ class Backups:
                 changed = transition(before)
                 if changed == before:
                     return before
+                await require()
                 try:
                     await self._records.write(KIND, wallet_id, changed, expected=revision)
                 except RecordConflictError:

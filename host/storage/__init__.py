@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from host.webhooks.events import Arrival
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 
 
@@ -52,9 +53,12 @@ class Store(ABC):
         """The key's record, ``None`` if it has none. Sees every write that returned before."""
 
     @abstractmethod
-    async def put(self, key: str, *, expected: int, epoch: int, value: bytes) -> None:
+    async def put(
+        self, key: str, *, expected: int, epoch: int, value: bytes, arrival: Arrival | None = None
+    ) -> None:
         """Store ``value`` at ``epoch`` if the key's epoch is ``expected`` (0: if the key is absent).
 
+        :param arrival: an event that is kept in the same transaction; one whose id is known already is kept once.
         :raises EpochConflict: it is not.
         """
 

@@ -23,6 +23,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from host import aws
 from host.errors import HostError
+from host.webhooks import dynamodb_items
+from host.webhooks.events import Arrival
 from protocol.envelope.errors import Culprit
 
 from . import EpochConflict, StorageError, Store, Stored
@@ -47,6 +49,12 @@ _NOT_CARRIED_OUT: Final = frozenset(
         "ThrottlingException",
         "TransactionConflictException",
     }
+)
+
+
+_CONDITION_FAILED: Final = "ConditionalCheckFailed"
+_CANCELLED_FOR_NOW: Final = frozenset(
+    {"None", "TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"}
 )
 
 
@@ -82,9 +90,13 @@ class DynamoDbStore(Store):
         item = answer.get("Item")
         return None if item is None else _stored(item)
 
-    async def put(self, key: str, *, expected: int, epoch: int, value: bytes) -> None:
+    async def put(
+        self, key: str, *, expected: int, epoch: int, value: bytes, arrival: Arrival | None = None
+    ) -> None:
         item = {**_place(key), "epoch": {"N": str(epoch)}, "value": {"B": value}}
         async with self._in_order(key):
+            if arrival is not None and await self._run(lambda: self._write_both(item, expected, arrival)):
+                return
             await self._run(lambda: self._write(self._writer.put_item, expected, Item=item))
 
     async def delete(self, key: str, *, expected: int) -> None:
@@ -136,16 +148,7 @@ class DynamoDbStore(Store):
 
         :raises EpochConflict: the key's epoch is another.
         """
-        condition: dict[str, object] = {
-            "ConditionExpression": "attribute_not_exists(#k)",
-            "ExpressionAttributeNames": {"#k": "key"},
-        }
-        if expected:
-            condition = {
-                "ConditionExpression": "#e = :expected",
-                "ExpressionAttributeNames": {"#e": "epoch"},
-                "ExpressionAttributeValues": {":expected": {"N": str(expected)}},
-            }
+        condition = _condition(expected)
         for attempt in range(1, _WRITE_ATTEMPTS + 1):
             try:
                 operation(
@@ -164,6 +167,37 @@ class DynamoDbStore(Store):
                 time.sleep(_BACKOFF * 2**attempt)
             else:
                 return
+
+    def _write_both(self, item: Mapping[str, object], expected: int, arrival: Arrival) -> bool:
+        """One conditional write and an event, in one transaction; ``False`` if the event is known already, and nothing was written.
+
+        :raises EpochConflict: the key's epoch is another.
+        """
+        record = {"Item": item, "ReturnValuesOnConditionCheckFailure": "ALL_OLD", **_condition(expected)}
+        transaction = [
+            {"Put": {"TableName": self._table, **put}} for put in (record, *dynamodb_items.puts(arrival))
+        ]
+        for attempt in range(1, _WRITE_ATTEMPTS + 1):
+            try:
+                self._writer.transact_write_items(TransactItems=transaction)
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                reasons = error.response.get("CancellationReasons", [])
+                codes = [reason.get("Code") for reason in reasons]
+                if code == "TransactionCanceledException" and codes[:1] == [_CONDITION_FAILED]:
+                    found = reasons[0].get("Item")
+                    raise EpochConflict(_stored(found).epoch if found else 0) from None
+                if code == "TransactionCanceledException" and codes[1:2] == [_CONDITION_FAILED]:
+                    return False
+                again = code in _NOT_CARRIED_OUT or (
+                    code == "TransactionCanceledException" and set(codes) <= _CANCELLED_FOR_NOW
+                )
+                if not again or attempt == _WRITE_ATTEMPTS:
+                    raise
+                time.sleep(_BACKOFF * 2**attempt)
+            else:
+                break
+        return True
 
     def _between(self, shard: str, low: str, high: str, count: int) -> list[str]:
         """At most ``count`` keys of a shard, the lowest ones, both bounds excluded."""
@@ -200,6 +234,16 @@ class _KeyLock:
 def shard_of(key: str) -> str:
     """The shard of a key: the first hexadecimal digit of its SHA-256."""
     return hashlib.sha256(key.encode()).hexdigest()[0]
+
+
+def _condition(expected: int) -> dict[str, object]:
+    if not expected:
+        return {"ConditionExpression": "attribute_not_exists(#k)", "ExpressionAttributeNames": {"#k": "key"}}
+    return {
+        "ConditionExpression": "#e = :expected",
+        "ExpressionAttributeNames": {"#e": "epoch"},
+        "ExpressionAttributeValues": {":expected": {"N": str(expected)}},
+    }
 
 
 def _place(key: str) -> dict[str, dict[str, str]]:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from host.errors import HostError
+from host.webhooks import sqlite_tables
+from host.webhooks.events import Arrival
 from protocol.envelope.errors import Culprit
 
 from . import EpochConflict, StorageError, Store, Stored
@@ -42,6 +44,7 @@ class _Write:
     expected: int
     epoch: int
     value: bytes | None
+    arrival: Arrival | None
     future: asyncio.Future[None]
     loop: asyncio.AbstractEventLoop
 
@@ -62,6 +65,8 @@ class _Write:
                 (self.epoch, self.value, self.key, self.expected),
             )
         if cursor.rowcount == 1:
+            if self.arrival is not None:
+                sqlite_tables.record(connection, self.arrival)
             return None
         row = connection.execute("SELECT epoch FROM record WHERE key = ?", (self.key,)).fetchone()
         return 0 if row is None else int(row[0])
@@ -108,11 +113,13 @@ class SqliteStore(Store):
         )
         return [key for (key,) in rows]
 
-    async def put(self, key: str, *, expected: int, epoch: int, value: bytes) -> None:
-        await self._write(key, expected, epoch, value)
+    async def put(
+        self, key: str, *, expected: int, epoch: int, value: bytes, arrival: Arrival | None = None
+    ) -> None:
+        await self._write(key, expected, epoch, value, arrival)
 
     async def delete(self, key: str, *, expected: int) -> None:
-        await self._write(key, expected, 0, None)
+        await self._write(key, expected, 0, None, None)
 
     async def close(self) -> None:
         if self._closed:
@@ -130,12 +137,14 @@ class SqliteStore(Store):
         except sqlite3.Error as error:
             raise StorageError(_reason(error)) from None
 
-    async def _write(self, key: str, expected: int, epoch: int, value: bytes | None) -> None:
+    async def _write(
+        self, key: str, expected: int, epoch: int, value: bytes | None, arrival: Arrival | None
+    ) -> None:
         if self._closed:
             raise StorageError("it is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._queue.put(_Write(key, expected, epoch, value, future, loop))
+        self._queue.put(_Write(key, expected, epoch, value, arrival, future, loop))
         await future
 
     def _write_loop(self) -> None:
@@ -229,6 +238,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError(
                 f"its schema has version {version}, this program knows {SCHEMA_VERSION}"
             )
+        for statement in sqlite_tables.SCHEMA:
+            connection.execute(statement)
     except BaseException:
         connection.execute("ROLLBACK")
         raise

@@ -7,6 +7,10 @@ Every error answers three questions: what happened (``code``), who caused it (``
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Culprit(StrEnum):
@@ -33,6 +37,7 @@ class CosignerError(Exception):
 
     :param code: stable snake_case identifier, at most 64 characters.
     :param message: one sentence for a person; says what to do next where that is known.
+    :param needs: for programs: with ``factor_required`` the factors, with ``approval_required`` the approvers that are missing.
     """
 
     def __init__(
@@ -42,12 +47,14 @@ class CosignerError(Exception):
         *,
         culprit: Culprit,
         reaction: Reaction = Reaction.ABORT,
+        needs: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.culprit = culprit
         self.reaction = reaction
+        self.needs = tuple(needs)
 
     def __str__(self) -> str:
         return f"{self.message} [{self.code}]"

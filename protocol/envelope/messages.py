@@ -9,6 +9,8 @@ from msgspec import Meta
 
 from .errors import CosignerError, Culprit, Reaction
 from .limits import (
+    MAX_EVENT_DATA,
+    MAX_EVENT_ENDPOINT,
     MAX_HELLO,
     MAX_LIST,
     MAX_LOG_BATCH,
@@ -16,6 +18,7 @@ from .limits import (
     MAX_LOG_ENTRY,
     MAX_LOG_HEADS,
     MAX_MANIFEST,
+    MAX_NEEDS,
     MAX_NONCE,
     MAX_RECORD,
     MAX_STORAGE_KEY,
@@ -42,7 +45,19 @@ ChainId = Annotated[bytes, Meta(min_length=32, max_length=32)]
 LogSequence = Annotated[int, Meta(ge=0, lt=1 << 53)]
 LogHash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 LogSignature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Need = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}\Z")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
+EnvironmentName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")
+]  # as protocol.names.EnvironmentId
+EventId = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+]  # a lower-case UUID (RFC 9562) of any version
+EventName = Annotated[str, Meta(max_length=64, pattern=r"^[a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)*\Z")]
+EventEndpoint = Annotated[
+    str, Meta(max_length=MAX_EVENT_ENDPOINT, pattern=r"^https://[\x21-\x7e]+\Z")
+]  # a URL; the host judges it before it connects
+EventData = Annotated[bytes, Meta(min_length=2, max_length=MAX_EVENT_DATA)]
 HostName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
 
 
@@ -55,22 +70,33 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
         return str(self.__struct_config__.tag)
 
 
-class Fault(Message, frozen=True, tag="fault"):
-    """An error as it crosses a process boundary."""
+class Fault(Message, frozen=True, tag="fault", omit_defaults=True):
+    """An error as it crosses a process boundary.
+
+    :ivar needs: with ``factor_required``, which factors: one of ``passkey`` and ``signing_key`` if any is listed, and a code if ``totp``
+        is; with ``approval_required``, whose approvals would count, as in :class:`protocol.actions.SignedApproval`. Left out if empty.
+    """
 
     code: Code
     message: ShortText
     culprit: Culprit
     reaction: Reaction
+    needs: Annotated[list[Need], Meta(max_length=MAX_NEEDS)] = []
 
     @classmethod
     def of(cls, error: CosignerError) -> Fault:
         return cls(
-            code=error.code, message=error.message[:1024], culprit=error.culprit, reaction=error.reaction
+            code=error.code,
+            message=error.message[:1024],
+            culprit=error.culprit,
+            reaction=error.reaction,
+            needs=list(error.needs[:MAX_NEEDS]),
         )
 
     def error(self) -> CosignerError:
-        return CosignerError(self.code, self.message, culprit=self.culprit, reaction=self.reaction)
+        return CosignerError(
+            self.code, self.message, culprit=self.culprit, reaction=self.reaction, needs=self.needs
+        )
 
 
 # --- link: host asks, enclave answers --------------------------------------------------------------------------------------
@@ -175,13 +201,37 @@ class StorageGet(Message, frozen=True, tag="get"):
     key: StorageKey
 
 
-class StoragePut(Message, frozen=True, tag="put"):
-    """Store ``value`` at ``epoch`` if the key's epoch is ``expected`` (0: if the key is absent)."""
+class OutboxEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the host shall tell a developer's endpoint (``docs/spec/webhooks.md``), at least once.
+
+    :ivar event_id: the same id again is kept once, whatever else it says.
+    :ivar name: such as ``wallet.delegation.created``; ``subscription`` tells the host itself where an environment's events go.
+    :ivar endpoint: where the environment's settings said that events go when this one was written.
+    :ivar data: the ``data`` of the webhook, a JSON object; for ``subscription`` its ``url``, ``secret``, ``events``, ``enabled``.
+    """
+
+    event_id: EventId
+    environment: EnvironmentName
+    name: EventName
+    endpoint: EventEndpoint
+    data: EventData
+    subscription_id: EventId
+
+    def __repr__(self) -> str:  # the data of a subscription holds its secret
+        return f"<OutboxEvent {self.name} {self.event_id}>"
+
+
+class StoragePut(Message, frozen=True, tag="put", omit_defaults=True):
+    """Store ``value`` at ``epoch`` if the key's epoch is ``expected`` (0: if the key is absent).
+
+    :ivar event: what the change is told as: written with the value or not at all.
+    """
 
     key: StorageKey
     expected: ExpectedEpoch
     epoch: Epoch
     value: StoredValue
+    event: OutboxEvent | None = None
 
 
 class StorageDelete(Message, frozen=True, tag="delete"):

@@ -246,7 +246,7 @@ def test_a_revoked_key_is_noticed_even_by_a_session_that_nobody_closed():
         host = await started()
         alice = await User.log_in(host)
         thief = await Door.open(host, authenticate=alice.session_key.auth(alice.user_id))
-        host.enclave.sessions._groups.clear()  # nobody finds them
+        host.enclave.sessions._groups.members = lambda group: []  # nobody finds them
         phone = await User.log_in(host, alice.subject)
         await phone.door.call(a.RevokeSessionKeys(session_keys=[alice.session_key.public]), m.Done)
         await refuses("session_key_rejected", thief.call(a.GetAccount()))
@@ -315,6 +315,19 @@ def login_digest(door: Door, key: SessionKey) -> bytes:
     import hashlib
 
     return hashlib.sha256(a.SESSION_KEY_LABEL + door.transcript + key.public).digest()
+
+
+def test_attack_a_thief_with_the_session_key_confirms_or_spoils_no_totp_secret_of_another_session():
+    async def scenario():
+        host = await started()
+        user = await User.log_in(host)
+        secret = (await user.door.call(a.BeginTotp(), a.TotpSecret)).secret
+        thief = await Door.open(host, authenticate=user.session_key.auth(user.user_id))
+        for guess in (totp(secret), *("000000",) * 6):
+            await refuses("factor_required", thief.call(a.ConfirmTotp(code=guess)))
+        await user.door.call(a.ConfirmTotp(code=totp(secret)), a.RecoveryCodes)
+
+    run(scenario)
 
 
 # --- actions -----------------------------------------------------------------------------------------------------------------

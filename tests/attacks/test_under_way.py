@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 import typing
 
 import pytest
 
-from enclave.accounts import session_keys
+from enclave.accounts import credentials, session_keys
+from enclave.accounts.user import Evidence, UserRecord
 from protocol import accounts as a
 from protocol import messages as m
 from protocol.receipts import Outcome
@@ -16,7 +18,7 @@ from tests.attacks.test_authorization import payment, refuses, started, with_wal
 from tests.attacks.test_rules import OPERATIONS, entries, handing, replace
 from tests.support.door import User, service_account
 from tests.support.holding import Held
-from tests.support.manifests import layer
+from tests.support.manifests import layer, spki
 from tests.support.spies import watch
 from tests.support.world import ENVIRONMENT, Host, run
 
@@ -26,17 +28,26 @@ def rooms(host: Host) -> typing.Any:
 
 
 async def revoked_elsewhere(host: Host, user: User) -> None:
-    """Another enclave revokes the user's session key, and so much time passes that this one looks again."""
+    """The user's session key is revoked at another enclave."""
+    await changed_elsewhere(host, user, lambda record: session_keys.drop(record, [user.session_key.public]))
+
+
+async def changed_elsewhere(
+    host: Host, user: User, transition: typing.Callable[[UserRecord], UserRecord]
+) -> None:
+    """Another enclave changes the user's record, and so much time passes that this one looks again."""
     other = Host(storage=host.storage, kms=host.kms, manifest=host.manifest)
     await other.start_enclave()
-    await rooms(other).gate._directory.change(
-        user.user_id, lambda record: session_keys.drop(record, [user.session_key.public])
-    )
+    await rooms(other).gate._directory.change(user.user_id, transition)
     rooms(host).gate._directory._records._monotonic = lambda: time.monotonic() + 11
 
 
 async def signing(user: User, wallet: str, _: User) -> object:
     return await user.sign(wallet, payment(user, wallet))
+
+
+async def signing_by_passkey(user: User, wallet: str, _: User) -> object:
+    return await user.sign(wallet, payment(user, wallet), authorize=user.authorize)
 
 
 async def creating(user: User, _: str, __: User) -> object:
@@ -82,6 +93,35 @@ def test_attack_what_waits_for_the_log_does_not_outlive_its_session_key(act):
         decision, outcome = entries(host)[-2:]
         assert refused.receipt == next(iter(host.storage.log.values()))[-2]
         assert outcome.body == Outcome(of=decision.sequence, code="session_key_rejected", result=None)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("gone", ["deactivated", "removed"])
+@pytest.mark.parametrize("act", [signing_by_passkey, a_new_policy], ids=lambda act: act.__name__)
+def test_attack_what_waits_for_the_log_does_not_outlive_the_passkey_that_vouched(act, gone):
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        await user.add_key()
+        spy = watch(host)
+        log = Held(host.storage, "append_log")
+        stolen = asyncio.create_task(act(user, wallet, user))
+        await log.reached.wait()
+        evidence = Evidence(credential=hashlib.sha256(spki(user.raw_key)).digest())
+        await changed_elsewhere(
+            host,
+            user,
+            lambda record: (
+                credentials.remove(record, user.passkey_id, evidence)
+                if gone == "removed"
+                else credentials.change(record, user.passkey_id, name=None, active=False, evidence=evidence)
+            ),
+        )
+        log.let_go()
+        await refuses("credential_unknown" if gone == "removed" else "credential_inactive", stolen)
+        assert spy.released == 0
+        assert isinstance(entries(host)[-1].body, Outcome)
 
     run(scenario)
 

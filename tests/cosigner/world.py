@@ -45,6 +45,7 @@ from protocol.envelope.messages import (
     LinkRequest,
     LinkRequestFrame,
     OpenSession,
+    OutboxEvent,
     Provision,
     Record,
     RecordReply,
@@ -85,8 +86,11 @@ class MemoryStorage(other.MemoryStorage):
     async def get(self, key: str) -> Found | None:
         return await (super() if _is_share(key) else self.rest).get(key)
 
-    async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
-        await (super() if _is_share(key) else self.rest).put(key, value, expected=expected, epoch=epoch)
+    async def put(
+        self, key: str, value: bytes, *, expected: int, epoch: int, event: OutboxEvent | None = None
+    ) -> None:
+        place = super() if _is_share(key) else self.rest
+        await place.put(key, value, expected=expected, epoch=epoch, event=event)
 
 
 def _is_share(key: str) -> bool:

@@ -318,6 +318,12 @@ BAD_MANIFESTS = {
     "an issuer over http": with_environment(issuers=[issuer(jwks="", url="http://login.example/jwks")]),
     "keys of an issuer that are none": with_environment(issuers=[issuer(jwks="{}")]),
     "keys of an issuer for no allowed algorithm": with_environment(issuers=[issuer(algorithms=["RS256"])]),
+    "epochs that are always due": with_environment(
+        lifecycle=manifest.LifecycleRules(max_epoch_age_s=3599, backup="optional")
+    ),
+    "a word on backups that is none": with_environment(
+        lifecycle=manifest.LifecycleRules(max_epoch_age_s=0, backup="perhaps")
+    ),
     "a scope that must and must not be": with_environment(issuers=[issuer(forbidden_scopes=["user:basic"])]),
     "a grace of more than a week": with_environment(issuers=[issuer(grace_s=7 * 86400 + 1)]),
     "an administrator twice": with_environment(administrators=[ADA, ADA]),

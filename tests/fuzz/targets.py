@@ -863,7 +863,7 @@ def _users() -> list[UserRecord]:
     first = users.credential(1)
     full, _ = users.with_totp(users.user(first, users.credential(2, sign_count=7), keys=2), users.by(first))
     both = users.by(first, second=True)
-    full = factors.begin_totp(full, bytes(20), both, now_ms=users.NOW)
+    full = factors.begin_totp(full, bytes(20), both, session=users.HERE, now_ms=users.NOW)
     full = credentials.make_device_code(full, bytes(48), both, now_ms=users.NOW)
     full = recovery.set_key(full, RecoveryKey(algorithm="p256", public_key=bytes(91)), both)
     full = recovery.begin(

@@ -28,6 +28,13 @@ CREDENTIALS = outer.AwsCredentials(access_key_id="AKIA", secret_access_key="secr
 FAULT = outer.Fault(
     code="wallet_unknown", message="No such wallet.", culprit=Culprit.CLIENT, reaction=Reaction.ABORT
 )
+NEEDY_FAULT = outer.Fault(
+    code="factor_required",
+    message="This must also be authorized by passkey.",
+    culprit=Culprit.CLIENT,
+    reaction=Reaction.ABORT,
+    needs=["passkey", "totp"],
+)
 WALLET = inner.WalletInfo(
     wallet_id=WALLET_ID,
     share_set_id=WALLET_ID,
@@ -42,6 +49,14 @@ WALLET = inner.WalletInfo(
 
 SIGNED_ENTRY = outer.SignedEntry(entry=b"entry", signature=bytes(64))
 CHAIN_HEAD = outer.ChainHead(chain=bytes(32), sequence=2, hash=bytes(32), signature=bytes(64))
+OUTBOX_EVENT = outer.OutboxEvent(
+    event_id="0f8fad5b-d9cb-469f-a165-70867728950e",
+    environment="sandbox",
+    name="wallet.delegation.created",
+    endpoint="https://developer.example/webhooks",
+    data=b"{}",
+    subscription_id="7c9e6679-7425-40de-944b-e07fc1f90ae7",
+)
 CREDENTIAL = accounts.CredentialInfo(
     credential_id=bytes(32), type="passkey", name="phone", active=True, created_at=1, discoverable=False
 )
@@ -185,6 +200,7 @@ PLAIN: list[Any] = [
     *(inner.Call(request=request) for request in _REQUESTS),
     inner.Call(request=inner.Close(), authorization=AUTHORIZATION, idempotency_key=bytes(16)),
     inner.Answer(reply=FAULT),
+    inner.Answer(reply=NEEDY_FAULT, receipt=SIGNED_ENTRY),
     inner.Answer(reply=outer.Done(), receipt=SIGNED_ENTRY),
     ClientHello(
         version=1,
@@ -193,6 +209,10 @@ PLAIN: list[Any] = [
         client_random=bytes(32),
         auth=SESSION_AUTH,
     ),
+    outer.StorageRequestFrame(
+        id=2, body=outer.StoragePut(key="a", expected=0, epoch=1, value=b"value", event=OUTBOX_EVENT)
+    ),
+    OUTBOX_EVENT,
     WALLET,
     AttestedKeys(version=1, channel_key=bytes(32), key_policy="pinned", receipt_key=bytes(32)),
     ClientHello(version=1, environment="sandbox", client_key=bytes(1216), client_random=bytes(32)),

@@ -18,12 +18,20 @@ from protocol.channel import ClientHello, EnclaveHello
 from protocol.envelope import cbor
 from protocol.envelope import messages as outer
 from protocol.envelope.errors import CosignerError, Culprit, ProtocolError, Reaction
-from protocol.envelope.limits import MAX_HELLO, MAX_LIST, MAX_MANIFEST, MAX_RECORD, MAX_STORED_VALUE
+from protocol.envelope.limits import (
+    MAX_EVENT_DATA,
+    MAX_HELLO,
+    MAX_LIST,
+    MAX_MANIFEST,
+    MAX_RECORD,
+    MAX_STORED_VALUE,
+)
 from tests.protocol.deterministic import encode
 from tests.protocol.samples import (
     CHAIN_HEAD,
     ENVELOPES,
     FAULT,
+    OUTBOX_EVENT,
     PAYLOADS,
     PLAIN,
     SAMPLES,
@@ -68,6 +76,8 @@ OPTIONAL = {  # left out where there is nothing to say
     "authorization",
     "idempotency_key",
     "receipt",
+    "event",
+    "needs",
 }
 FREE = {"summary", "counters", "step_up"}  # maps whose keys are not fixed
 
@@ -215,6 +225,7 @@ SIZES: list[tuple[type, str, int, int]] = [
     (outer.SessionOpened, "hello", 1, MAX_HELLO),
     (outer.RecordReply, "record", 1, MAX_RECORD),
     (outer.StoragePut, "value", 1, MAX_STORED_VALUE),
+    (outer.OutboxEvent, "data", 2, MAX_EVENT_DATA),
     (outer.Found, "value", 1, MAX_STORED_VALUE),
     (outer.LogAppend, "chain", 32, 32),
     (outer.GetChainHeads, "chain", 32, 32),
@@ -358,6 +369,42 @@ TEXTS: list[tuple[type, str, list[str], list[str]]] = [
         ["", "a/", "a/b/", "a" * 255 + "/"],
         ["a", "/", "/a/", "a//", "../", "A/", "a/\n", "a" * 256 + "/"],
     ),
+    (
+        outer.OutboxEvent,
+        "event_id",
+        [UUID, "0f8fad5b-d9cb-869f-a165-70867728950e"],
+        [
+            "",
+            UUID.upper(),
+            UUID + "\n",
+            UUID.replace("-", ""),
+            "00000000-0000-0000-0000-000000000000",
+            "0f8fad5b-d9cb-969f-a165-70867728950e",
+        ],
+    ),
+    (outer.OutboxEvent, "subscription_id", [UUID], ["", UUID + " "]),
+    (outer.OutboxEvent, "environment", ["a", "a" * 63, "a-b"], ["", "a" * 64, "-a", "A", "a/b", "a\n"]),
+    (
+        outer.OutboxEvent,
+        "name",
+        ["ping", "wallet.delegation.created", "wallet.offlineRecovery.created", "a" * 64],
+        ["", "a" * 65, "Ping", ".ping", "ping.", "a..b", "a b", "a\n", "1a"],
+    ),
+    (
+        outer.OutboxEvent,
+        "endpoint",
+        ["https://a", "https://a.example:8443/b?c=d", "https://" + "a" * 504],
+        [
+            "",
+            "https://",
+            "https://" + "a" * 505,
+            "http://a",
+            "HTTPS://a",
+            "https://a b",
+            "https://a\n",
+            "https://ä",
+        ],
+    ),
     (outer.StorageList, "after", ["", "x" * 256], ["x" * 257]),
     (
         outer.TunnelOpen,
@@ -480,6 +527,19 @@ def test_the_transfers_of_a_hello_are_there_or_left_out(kind: type, field: str) 
         refused({**tree, field: stranger}, kind)
 
 
+def test_a_write_without_an_event_has_the_bytes_that_it_always_had() -> None:
+    """The host and the enclave of an earlier release read and write the same; null is another encoding, and refused."""
+    tree = {"kind": "put", "key": "a/b_c-d", "expected": 0, "epoch": 1, "value": b"value"}
+    assert cbor.encode(SAMPLES[outer.StoragePut]) == encode(tree)
+    refused({**tree, "event": None}, outer.StoragePut)
+
+
+def test_an_event_shows_nothing_of_its_data() -> None:
+    event = msgspec.structs.replace(OUTBOX_EVENT, data=b'{"secret":"whsec_hidden"}')
+    assert "hidden" not in repr(event)
+    assert "hidden" not in repr(msgspec.structs.replace(SAMPLES[outer.StoragePut], event=event))
+
+
 def test_every_bounded_field_is_in_a_table() -> None:
     """A new message or field must bring its bounds along."""
     tables = {(kind, field) for kind, field, *_ in [*SIZES, *RANGES, *COUNTS, *TEXTS]}
@@ -501,7 +561,7 @@ def test_every_bounded_field_is_in_a_table() -> None:
     }  # JSON-like, bounded by the record
     everything = {
         kind
-        for kind in {*SAMPLES, *PAYLOADS, inner.WalletInfo, ClientHello, EnclaveHello}
+        for kind in {*SAMPLES, *PAYLOADS, inner.WalletInfo, outer.OutboxEvent, ClientHello, EnclaveHello}
         if kind.__module__ != "protocol.accounts"  # test_account_messages.py
     }
     fields = {
@@ -552,6 +612,37 @@ def test_an_error_crosses_as_a_fault_and_comes_back(culprit: Culprit, reaction: 
         culprit,
         reaction,
     )
+
+
+def test_a_fault_says_what_is_needed_and_without_needs_has_the_bytes_that_it_had() -> None:
+    plain = {"kind": "fault", "code": "c", "message": "m", "culprit": "client", "reaction": "abort"}
+    error = CosignerError("c", "m", culprit=Culprit.CLIENT)
+    assert cbor.encode(outer.Fault.of(error)) == cbor.encode(plain)
+    needy = CosignerError("c", "m", culprit=Culprit.CLIENT, needs=["passkey", "administrator:ada"])
+    raw = cbor.encode(outer.Fault.of(needy))
+    assert raw == cbor.encode(plain | {"needs": ["passkey", "administrator:ada"]})
+    assert decode(raw, outer.Fault).error().needs == ("passkey", "administrator:ada")
+    many = CosignerError("c", "m", culprit=Culprit.CLIENT, needs=[f"user:{n}" for n in range(40)])
+    assert len(outer.Fault.of(many).needs) == 32
+    refused(plain | {"needs": []}, outer.Fault)  # left out if empty
+
+
+@pytest.mark.parametrize(
+    ("needs", "good"),
+    [
+        (["totp"], True),
+        (["user:a0000000-0000-4000-8000-000000000000"] * 32, True),
+        (["administrator:a.b_c@d", "a" * 128], True),
+        (["totp"] * 33, False),
+        *(([bad], False) for bad in ("", "a b", "a" * 129, "-a", ":a", "a\n", "ä")),
+    ],
+)
+def test_what_a_fault_needs_has_bounds(needs: list[str], *, good: bool) -> None:
+    tree = {"kind": "fault", "code": "c", "message": "m", "culprit": "client", "reaction": "abort"}
+    if good:
+        assert decode(encode(tree | {"needs": needs}), outer.Fault).needs == needs
+    else:
+        refused(tree | {"needs": needs}, outer.Fault)
 
 
 def test_a_fault_of_an_error_with_a_long_message_still_fits() -> None:

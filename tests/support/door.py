@@ -48,7 +48,9 @@ class Refused(CosignerError):  # noqa: N818
     """A sealed refusal; ``receipt`` is what came with it."""
 
     def __init__(self, fault: Fault, receipt: Any) -> None:
-        super().__init__(fault.code, fault.message, culprit=fault.culprit, reaction=fault.reaction)
+        super().__init__(
+            fault.code, fault.message, culprit=fault.culprit, reaction=fault.reaction, needs=fault.needs
+        )
         self.receipt = receipt
 
 
@@ -344,31 +346,71 @@ async def service_account(user: User, name: str = "desk") -> User:
     evidence = user.authorize(request, by=None, approvals=administrators(request, asker=user.user_id))
     made = await user.door.call(request, a.ServiceAccount, authorization=evidence)
     door, session_key = await Door.open(user.host), SessionKey()
-    digest = hashlib.sha256(a.SESSION_KEY_LABEL + door.transcript + session_key.public).digest()
-    login = a.KeyLogin(
-        user_id=made.user_id,
-        credential_id=made.credential_id,
-        signature=key.sign(digest),
-        session_key=session_key.public,
-        proof=session_key.sign(digest),
-        lifetime=3600,
-    )
-    await door.call(login, a.LoggedIn)
-    return User(user.host, door, made.user_id, session_key, name, raw_key=key)
+    account = User(user.host, door, made.user_id, session_key, name, raw_key=key)
+    await door.call(key_login_request(account, door, session_key), a.LoggedIn)
+    return account
 
 
-def login_request(door: Door, key: SessionKey, jwt: str, **changes: Any) -> a.Login:
-    """A login in this session."""
-    digest = hashlib.sha256(a.SESSION_KEY_LABEL + door.transcript + key.public).digest()
+def login_request(
+    door: Door, key: SessionKey, jwt: str, *, renews: SessionKey | None = None, **changes: Any
+) -> a.Login:
+    """A login in this session; with an older session key it renews that."""
+    digest = key_digest(door, key)
     members = {
         "jwt": jwt,
         "session_key": key.public,
         "proof": key.sign(digest),
-        "previous": None,
-        "previous_proof": None,
+        "previous": None if renews is None else renews.public,
+        "previous_proof": None if renews is None else renews.sign(digest),
         "lifetime": 3600,
     }
     return a.Login(**(members | changes))
+
+
+def key_login_request(account: User, door: Door, key: SessionKey) -> a.KeyLogin:
+    """A login of a service account in this session."""
+    signed = account.signature(key_digest(door, key))
+    return a.KeyLogin(
+        user_id=account.user_id,
+        credential_id=signed.credential_id,
+        signature=signed.signature,
+        session_key=key.public,
+        proof=key.sign(key_digest(door, key)),
+        lifetime=3600,
+    )
+
+
+async def recovery_request(
+    door: Door, user_id: str, offline: Ed25519PrivateKey, key: SessionKey, *, name: str = "new phone"
+) -> a.Recover:
+    """A recovery to a new passkey and session key, asked for in this session."""
+    challenge = await door.call(a.BeginCredential(), a.CredentialChallenge)
+    new = Authenticator(ORIGIN).create(challenge.challenge, rp_id=RP_ID, user_handle=challenge.user_handle)
+    subject = a.RecoverySubject(
+        version=1,
+        environment=ENVIRONMENT,
+        user_id=user_id,
+        session=door.transcript,
+        challenge=challenge.challenge,
+        name=name,
+        credential=new,
+        session_key=key.public,
+    )
+    return a.Recover(
+        user_id=user_id,
+        challenge=challenge.challenge,
+        name=name,
+        credential=new,
+        session_key=key.public,
+        proof=key.sign(key_digest(door, key)),
+        signature=offline.sign(hashlib.sha256(a.RECOVERY_LABEL + cbor.encode(subject)).digest()),
+        gate=None,
+    )
+
+
+def key_digest(door: Door, key: SessionKey) -> bytes:
+    """What a session key signs to enter by this session."""
+    return hashlib.sha256(a.SESSION_KEY_LABEL + door.transcript + key.public).digest()
 
 
 def administrators(request: Any, *names: str, asker: str, **changes: Any) -> list[SignedApproval]:

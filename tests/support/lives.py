@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 from protocol import lifecycle as life
@@ -203,7 +202,7 @@ async def back_up(
     return key
 
 
-def confirm_request(wallet_id: str, backup_id: str, share: KeyShare, **changes: Any) -> life.ConfirmBackup:
+def confirm_request(wallet_id: str, backup_id: str, share: KeyShare, /, **changes: Any) -> life.ConfirmBackup:
     """:param changes: of what is proved."""
     members = {
         "environment": ENVIRONMENT,
@@ -218,7 +217,3 @@ def confirm_request(wallet_id: str, backup_id: str, share: KeyShare, **changes: 
         locations=["service"],
         proof=share.prove(backup_context(**(members | changes))),
     )
-
-
-def wrapping_key() -> bytes:
-    return os.urandom(32)

@@ -39,6 +39,7 @@ from protocol.envelope.messages import (
     LinkRequest,
     LinkRequestFrame,
     OpenSession,
+    OutboxEvent,
     Provision,
     Record,
     RecordReply,
@@ -90,6 +91,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self.records: dict[str, tuple[int, bytes]] = {}
         self.history: list[tuple[str, int, bytes]] = []
+        self.events: dict[str, OutboxEvent] = {}
         self.lies: dict[str, Found | None] = {}
         self.before_put: Callable[[str], None] = lambda key: None
         self.after_put: Callable[[str], None] = lambda key: None
@@ -104,7 +106,9 @@ class MemoryStorage:
         record = self.records.get(key)
         return None if record is None else Found(epoch=record[0], value=record[1])
 
-    async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
+    async def put(
+        self, key: str, value: bytes, *, expected: int, epoch: int, event: OutboxEvent | None = None
+    ) -> None:
         await asyncio.sleep(0)
         self.before_put(key)
         current = self.records.get(key, (0, b""))[0]
@@ -112,6 +116,8 @@ class MemoryStorage:
             raise StorageConflictError(current)
         self.records[key] = (epoch, value)
         self.history.append((key, epoch, value))
+        if event is not None:
+            self.events.setdefault(event.event_id, event)
         self.after_put(key)
 
     async def append_log(self, chain: bytes, first: int, entries: Sequence[SignedEntry]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enclave.records import Records
 from enclave.storage import StorageConflictError
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
-from protocol.envelope.messages import Found
+from protocol.envelope.messages import Found, OutboxEvent
 from threshold import SealingKey
 
 ENVIRONMENT = "sandbox"
@@ -32,6 +32,7 @@ class HostileStorage:
 
     :ivar records: key to (epoch, value).
     :ivar history: every value ever put under a key, oldest first.
+    :ivar events: what developers would be told, by event id.
     :ivar faults: what to do at the next puts, in order: ``None`` lets one pass; ``("before" or "after", error)`` raises before or after
         it took effect.
     :ivar puts: how many were tried.
@@ -41,6 +42,7 @@ class HostileStorage:
     def __init__(self) -> None:
         self.records: dict[str, tuple[int, bytes]] = {}
         self.history: dict[str, list[tuple[int, bytes]]] = {}
+        self.events: dict[str, OutboxEvent] = {}
         self.faults: list[tuple[str, BaseException | type[BaseException]] | None] = []
         self.puts = 0
         self.gets = 0
@@ -65,7 +67,9 @@ class HostileStorage:
         await asyncio.sleep(0)
         return None if record is None else Found(epoch=record[0], value=record[1])
 
-    async def put(self, key: str, value: bytes, *, expected: int, epoch: int) -> None:
+    async def put(
+        self, key: str, value: bytes, *, expected: int, epoch: int, event: OutboxEvent | None = None
+    ) -> None:
         self.puts += 1
         await asyncio.sleep(0)
         fault = self.faults.pop(0) if self.faults else None
@@ -76,6 +80,8 @@ class HostileStorage:
             raise StorageConflictError(current)
         self.records[key] = (epoch, value)
         self.history.setdefault(key, []).append((epoch, value))
+        if event is not None:
+            self.events.setdefault(event.event_id, event)
         if fault is not None:
             raise fault[1]
         await asyncio.sleep(0)

@@ -30,6 +30,7 @@ from tests.enclave.accounts.devices import (
     Phone,
     Signing,
     World,
+    asking_here,
     environment,
     in_world,
     session,
@@ -309,8 +310,10 @@ async def test_of_two_devices_that_use_one_code_at_once_one_gets_it(world):
 @in_world
 async def test_totp_is_enrolled_used_replaced_and_removed(world):
     _, actor, evidence = await with_passkey(world)
-    secret = (await world.accounts.begin_totp(actor, evidence)).secret
-    first = await world.accounts.confirm_totp(actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS)))
+    secret = (await world.accounts.begin_totp(asking_here(), actor, evidence)).secret
+    first = await world.accounts.confirm_totp(
+        asking_here(), actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS))
+    )
     assert len(set(first.codes)) == 10
     account = await world.accounts.get_account(actor)
     assert (account.totp, account.recovery_codes_left) == (True, 10)
@@ -331,10 +334,12 @@ async def test_totp_is_enrolled_used_replaced_and_removed(world):
 @in_world
 async def test_a_wrong_code_confirms_nothing(world):
     actor = await Phone().enter(world)
-    secret = (await world.accounts.begin_totp(actor, NO_EVIDENCE)).secret
+    secret = (await world.accounts.begin_totp(asking_here(), actor, NO_EVIDENCE)).secret
     right = int(totp.code_of(secret, NOW // totp.STEP_MS))
     with refused("evidence_invalid"):
-        await world.accounts.confirm_totp(actor, ConfirmTotp(f"{(right + 500_000) % 1_000_000:06d}"))
+        await world.accounts.confirm_totp(
+            asking_here(), actor, ConfirmTotp(f"{(right + 500_000) % 1_000_000:06d}")
+        )
     assert not (await world.accounts.get_account(actor)).totp
 
 

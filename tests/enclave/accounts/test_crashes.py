@@ -20,7 +20,7 @@ from protocol.accounts import (
     UnlinkLogin,
 )
 from protocol.envelope.errors import CosignerError, Culprit
-from tests.enclave.accounts.devices import Phone, Signing, World, session, with_recovery_key
+from tests.enclave.accounts.devices import Phone, Signing, World, asking_here, session, with_recovery_key
 from tests.enclave.accounts.hostile import Died, unavailable
 from tests.enclave.accounts.users import DAY, MINUTE, NOW, credential, key
 
@@ -37,10 +37,12 @@ class Life(World):
         self.one = Evidence(credential=one.credential_id, second_factor=True)
         two = await self.laptop.add_passkey(self, await self.laptop.enter(self), self.one)
         self.two = two.credential_id
-        secret = (await self.accounts.begin_totp(self.actor, self.one)).secret
-        await self.accounts.confirm_totp(self.actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS)))
+        secret = (await self.accounts.begin_totp(asking_here(), self.actor, self.one)).secret
+        await self.accounts.confirm_totp(
+            asking_here(), self.actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS))
+        )
         self.clock.now += MINUTE
-        self.pending = (await self.accounts.begin_totp(self.actor, self.one)).secret
+        self.pending = (await self.accounts.begin_totp(asking_here(), self.actor, self.one)).secret
         await with_recovery_key(self, self.actor, self.one)
         self.logins = (await self.accounts.get_account(self.actor)).logins
         await self.directory.change(
@@ -83,9 +85,9 @@ CHANGES = {
     ),
     "remove": lambda w: w.accounts.remove_credential(w.actor, RemoveCredential(w.two), w.one),
     "device code": lambda w: w.accounts.make_device_code(w.actor, w.one),
-    "begin totp": lambda w: w.accounts.begin_totp(w.actor, w.one),
+    "begin totp": lambda w: w.accounts.begin_totp(asking_here(), w.actor, w.one),
     "confirm totp": lambda w: w.accounts.confirm_totp(
-        w.actor, ConfirmTotp(totp.code_of(w.pending, w.clock.now // totp.STEP_MS))
+        asking_here(), w.actor, ConfirmTotp(totp.code_of(w.pending, w.clock.now // totp.STEP_MS))
     ),
     "recovery codes": lambda w: w.accounts.new_recovery_codes(w.actor, w.one),
     "remove totp": lambda w: w.accounts.remove_totp(w.actor, w.one),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from enclave.accounts import credentials, factors, recovery, session_keys
-from enclave.accounts.user import NO_EVIDENCE, UNLOCKED, Evidence, RecoveryKey
+from enclave.accounts.user import NO_EVIDENCE, UNLOCKED, Evidence, RecoveryKey, UserRecord
 from enclave.authn import codes
 from protocol.envelope import cbor
-from protocol.envelope.errors import CosignerError
+from protocol.envelope.errors import CosignerError, Culprit
 from tests.enclave.accounts.users import (
     DAY,
+    HERE,
     LONGEST,
     MINUTE,
     NOW,
@@ -58,44 +60,44 @@ def guess(record, now=NOW, *, cold=False):
 
 
 def test_a_secret_is_in_force_once_a_code_of_it_was_shown():
-    record = factors.begin_totp(user(), SECRET, NO_EVIDENCE, now_ms=NOW)
+    record = factors.begin_totp(user(), SECRET, NO_EVIDENCE, session=HERE, now_ms=NOW)
     assert record.totp is None
     with refused("evidence_invalid"):
-        factors.confirm_totp(record, wrong_code(NOW), ten()[1], now_ms=NOW)
-    record = factors.confirm_totp(record, code_at(NOW), ten()[1], now_ms=NOW)
+        factors.confirm_totp(record, wrong_code(NOW), ten()[1], session=HERE, now_ms=NOW)
+    record = factors.confirm_totp(record, code_at(NOW), ten()[1], session=HERE, now_ms=NOW)
     assert (record.totp.secret, record.pending_totp, len(record.recovery_codes)) == (SECRET, None, 10)
 
 
 def test_the_code_that_confirmed_a_secret_is_used_up():
-    record = factors.begin_totp(user(), SECRET, NO_EVIDENCE, now_ms=NOW)
-    record = factors.confirm_totp(record, code_at(NOW), ten()[1], now_ms=NOW)
+    record = factors.begin_totp(user(), SECRET, NO_EVIDENCE, session=HERE, now_ms=NOW)
+    record = factors.confirm_totp(record, code_at(NOW), ten()[1], session=HERE, now_ms=NOW)
     with refused("evidence_invalid"):
         spend(record, code_at(NOW))
 
 
 @pytest.mark.parametrize("late", [10 * MINUTE, DAY])
 def test_a_secret_is_confirmed_within_ten_minutes(late):
-    record = factors.begin_totp(user(), SECRET, NO_EVIDENCE, now_ms=NOW)
+    record = factors.begin_totp(user(), SECRET, NO_EVIDENCE, session=HERE, now_ms=NOW)
     with refused("factor_required"):
-        factors.confirm_totp(record, code_at(NOW + late), ten()[1], now_ms=NOW + late)
+        factors.confirm_totp(record, code_at(NOW + late), ten()[1], session=HERE, now_ms=NOW + late)
 
 
 def test_nothing_is_confirmed_that_was_not_begun():
     with refused("factor_required"):
-        factors.confirm_totp(user(), code_at(NOW), ten()[1], now_ms=NOW)
+        factors.confirm_totp(user(), code_at(NOW), ten()[1], session=HERE, now_ms=NOW)
 
 
 def test_the_secret_in_force_stays_until_the_new_one_is_confirmed():
     record, _ = with_totp(user())
-    record = factors.begin_totp(record, bytes(20), SECOND, now_ms=NOW)
+    record = factors.begin_totp(record, bytes(20), SECOND, session=HERE, now_ms=NOW)
     assert spend(record, code_at(NOW))
-    record = factors.confirm_totp(record, code_at(NOW, secret=bytes(20)), ten()[1], now_ms=NOW)
+    record = factors.confirm_totp(record, code_at(NOW, secret=bytes(20)), ten()[1], session=HERE, now_ms=NOW)
     with refused("evidence_invalid"):
         spend(record, code_at(NOW + MINUTE), NOW + MINUTE)
 
 
 CHANGES = {
-    "begin totp": lambda r, e: factors.begin_totp(r, bytes(20), e, now_ms=NOW),
+    "begin totp": lambda r, e: factors.begin_totp(r, bytes(20), e, session=HERE, now_ms=NOW),
     "remove totp": factors.remove_totp,
     "new recovery codes": lambda r, e: factors.replace_recovery_codes(r, ten()[1], e),
 }
@@ -119,8 +121,8 @@ def test_changing_second_factors_takes_a_credential_and_a_code_of_the_present_on
 def test_who_has_a_credential_needs_it_for_the_first_second_factor():
     for evidence in (NO_EVIDENCE, Evidence(device_code=True)):
         with refused("factor_required"):
-            factors.begin_totp(user(FIRST), SECRET, evidence, now_ms=NOW)
-    assert factors.begin_totp(user(FIRST), SECRET, by(FIRST), now_ms=NOW).pending_totp
+            factors.begin_totp(user(FIRST), SECRET, evidence, session=HERE, now_ms=NOW)
+    assert factors.begin_totp(user(FIRST), SECRET, by(FIRST), session=HERE, now_ms=NOW).pending_totp
 
 
 @pytest.mark.parametrize("drift", [-1, 0, 1])
@@ -151,7 +153,7 @@ def test_removing_totp_takes_the_recovery_codes_along():
 
 def test_nobody_reads_a_secret_in_a_log():
     record, _ = with_totp(user())
-    record = factors.begin_totp(record, bytes(range(50, 70)), SECOND, now_ms=NOW)
+    record = factors.begin_totp(record, bytes(range(50, 70)), SECOND, session=HERE, now_ms=NOW)
     assert repr(SECRET)[2:-1] not in repr(record)
     assert repr(bytes(range(50, 70)))[2:-1] not in repr(record)
     assert repr(record).count("<redacted>") == 2
@@ -275,7 +277,7 @@ def test_who_has_no_second_factor_has_nothing_to_guess():
 def recoverable():
     record, _ = with_totp(user(FIRST, OTHER, keys=3, linked=2), by(FIRST))
     record = credentials.make_device_code(record, codes.make()[1], by(FIRST), now_ms=NOW)
-    record = factors.begin_totp(record, bytes(20), by(FIRST, second=True), now_ms=NOW)
+    record = factors.begin_totp(record, bytes(20), by(FIRST, second=True), session=HERE, now_ms=NOW)
     return recovery.set_key(guess(record), KEY, by(FIRST))
 
 
@@ -412,11 +414,32 @@ def test_a_session_key_that_was_ever_registered_cannot_come_with_a_recovery():
 
 
 def test_five_codes_of_a_secret_that_is_not_in_force_are_looked_at_and_no_more():
-    record = factors.begin_totp(user(FIRST), SECRET, by(FIRST), now_ms=NOW)
+    record = factors.begin_totp(user(FIRST), SECRET, by(FIRST), session=HERE, now_ms=NOW)
     for _ in range(5):
-        record = factors.count_confirmation(record, now_ms=NOW)
+        record = factors.count_confirmation(record, session=HERE, now_ms=NOW)
     with pytest.raises(CosignerError) as caught:
-        factors.count_confirmation(record, now_ms=NOW)
+        factors.count_confirmation(record, session=HERE, now_ms=NOW)
     assert caught.value.code == "factor_required"
-    again = factors.begin_totp(record, SECRET, by(FIRST), now_ms=NOW)
-    assert factors.count_confirmation(again, now_ms=NOW).pending_totp.attempts == 1
+    again = factors.begin_totp(record, SECRET, by(FIRST), session=HERE, now_ms=NOW)
+    assert factors.count_confirmation(again, session=HERE, now_ms=NOW).pending_totp.attempts == 1
+
+
+def test_a_secret_is_confirmed_by_the_session_that_it_was_shown_to():
+    """Another session neither confirms it nor uses its attempts up, whatever code it has."""
+    record = factors.begin_totp(user(FIRST), SECRET, by(FIRST), session=HERE, now_ms=NOW)
+    for other in (bytes(32), b"", HERE[:-1]):
+        with refused("factor_required"):
+            factors.count_confirmation(record, session=other, now_ms=NOW)
+        with refused("factor_required"):
+            factors.confirm_totp(record, code_at(NOW), ten()[1], session=other, now_ms=NOW)
+    assert factors.confirm_totp(record, code_at(NOW), ten()[1], session=HERE, now_ms=NOW).totp
+
+
+def test_a_record_from_before_sessions_were_kept_is_read_and_its_secret_has_to_be_made_again():
+    record = factors.begin_totp(user(), SECRET, NO_EVIDENCE, session=HERE, now_ms=NOW)
+    tree = msgspec.to_builtins(record, builtin_types=(bytes,))
+    del tree["pending_totp"]["session"]
+    old = cbor.decode(cbor.encode(tree), UserRecord, culprit=Culprit.STORAGE)
+    with refused("factor_required"):
+        factors.count_confirmation(old, session=HERE, now_ms=NOW)
+    assert cbor.encode(old) == cbor.encode(tree)

@@ -17,6 +17,7 @@ from protocol.envelope import cbor
 from protocol.envelope.errors import CosignerError, Culprit
 from tests.enclave.accounts.users import (
     DAY,
+    HERE,
     LONGEST,
     MINUTE,
     NOW,
@@ -194,12 +195,12 @@ class Life(RuleBasedStateMachine):
     def enrol(self, evidence, confirm):
         evidence = self.shown(evidence)
         had = self.record.totp is not None
-        if self.change(lambda r: factors.begin_totp(r, SECRET, evidence, now_ms=self.now)):
+        if self.change(lambda r: factors.begin_totp(r, SECRET, evidence, session=HERE, now_ms=self.now)):
             assert evidence.second_factor or not had
             if confirm:
                 texts, kept = ten()
                 assert self.change(
-                    lambda r: factors.confirm_totp(r, code_at(self.now), kept, now_ms=self.now)
+                    lambda r: factors.confirm_totp(r, code_at(self.now), kept, session=HERE, now_ms=self.now)
                 )
                 # The test's secret is always the same; a real one is new, and so are its steps.
                 self.codes, self.used_steps = texts, {self.record.totp.last_step}

@@ -147,9 +147,9 @@ async def test_an_answer_that_comes_after_the_next_revision_was_seen_does_not_ma
     other, put = world.restarted(), world.storage.put
     await world.read(enclave=other)
 
-    async def slow(key, value, *, expected, epoch):
+    async def slow(key, value, **named):
         world.storage.put = put
-        await put(key, value, expected=expected, epoch=epoch)
+        await put(key, value, **named)
         await world.read(enclave=other)
         await world.write("three", 2, enclave=other)
         assert (await world.read()).revision == 3

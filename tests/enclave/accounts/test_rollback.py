@@ -23,7 +23,15 @@ from protocol.accounts import (
 )
 from protocol.actions import RecoveryCode, TotpCode
 from protocol.envelope.errors import CosignerError, Culprit
-from tests.enclave.accounts.devices import Phone, Signing, World, in_world, session, with_recovery_key
+from tests.enclave.accounts.devices import (
+    Phone,
+    Signing,
+    World,
+    asking_here,
+    in_world,
+    session,
+    with_recovery_key,
+)
 from tests.enclave.accounts.users import DAY, MINUTE, NOW, add, refused
 
 DIGEST = b"\x0d" * 32
@@ -127,8 +135,10 @@ async def test_dropping_the_login_index_makes_a_new_user_without_the_old_ones_wa
 @in_world
 async def test_a_used_code_works_again_while_it_is_on_the_display(world):
     actor = await Phone().enter(world)
-    secret = (await world.accounts.begin_totp(actor, NO_EVIDENCE)).secret
-    await world.accounts.confirm_totp(actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS)))
+    secret = (await world.accounts.begin_totp(asking_here(), actor, NO_EVIDENCE)).secret
+    await world.accounts.confirm_totp(
+        asking_here(), actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS))
+    )
     world.clock.now += MINUTE
     code = TotpCode(totp.code_of(secret, world.clock.now // totp.STEP_MS))
     before = world.storage.snapshot()
@@ -145,9 +155,11 @@ async def test_a_used_code_works_again_while_it_is_on_the_display(world):
 @in_world
 async def test_used_recovery_codes_and_device_codes_work_again(world):
     _, actor, evidence = await with_passkey(world)
-    secret = (await world.accounts.begin_totp(actor, evidence)).secret
+    secret = (await world.accounts.begin_totp(asking_here(), actor, evidence)).secret
     right = totp.code_of(secret, NOW // totp.STEP_MS)
-    recovery_code = RecoveryCode((await world.accounts.confirm_totp(actor, ConfirmTotp(right))).codes[0])
+    recovery_code = RecoveryCode(
+        (await world.accounts.confirm_totp(asking_here(), actor, ConfirmTotp(right))).codes[0]
+    )
     device_code = (await world.accounts.make_device_code(actor, evidence)).code
 
     async def use_both():
@@ -170,9 +182,9 @@ async def test_used_recovery_codes_and_device_codes_work_again(world):
 @in_world
 async def test_every_restart_gives_two_guesses_at_a_code_and_not_five(world):
     actor = await Phone().enter(world)
-    secret = (await world.accounts.begin_totp(actor, NO_EVIDENCE)).secret
+    secret = (await world.accounts.begin_totp(asking_here(), actor, NO_EVIDENCE)).secret
     right = totp.code_of(secret, NOW // totp.STEP_MS)
-    await world.accounts.confirm_totp(actor, ConfirmTotp(right))
+    await world.accounts.confirm_totp(asking_here(), actor, ConfirmTotp(right))
     before = world.storage.snapshot()
     guesses = 0
     for _ in range(10):
@@ -235,15 +247,17 @@ async def test_registering_the_lost_credential_again_does_not_bring_the_wallet_b
 async def test_a_second_factor_that_was_enrolled_is_not_asked_for_any_more(world):
     _, actor, evidence = await with_passkey(world)
     before = world.storage.snapshot()
-    secret = (await world.accounts.begin_totp(actor, evidence)).secret
-    await world.accounts.confirm_totp(actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS)))
+    secret = (await world.accounts.begin_totp(asking_here(), actor, evidence)).secret
+    await world.accounts.confirm_totp(
+        asking_here(), actor, ConfirmTotp(totp.code_of(secret, NOW // totp.STEP_MS))
+    )
     with refused("factor_required"):
-        await world.accounts.begin_totp(actor, evidence)
+        await world.accounts.begin_totp(asking_here(), actor, evidence)
     world.storage.roll_back(before)
     world.restart()
     with refused("factor_required"):
-        await world.accounts.begin_totp(actor, NO_EVIDENCE)  # the passkey still is
-    assert await world.accounts.begin_totp(actor, evidence)
+        await world.accounts.begin_totp(asking_here(), actor, NO_EVIDENCE)  # the passkey still is
+    assert await world.accounts.begin_totp(asking_here(), actor, evidence)
 
 
 @in_world

@@ -22,6 +22,7 @@ from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from tests.enclave.accounts.users import (
     DAY,
+    HERE,
     LONGEST,
     MINUTE,
     NOW,
@@ -326,7 +327,7 @@ def test_the_largest_record_fits_into_storage():
     for number in range(MAX_REVOKED + MAX_SESSION_KEYS):
         record = register(record, number, by_login="x" * 128)
     record = credentials.make_device_code(record, codes.make()[1], by(held[0]), now_ms=NOW)
-    record = factors.begin_totp(record, bytes(20), by(held[0], second=True), now_ms=NOW)
+    record = factors.begin_totp(record, bytes(20), by(held[0], second=True), session=HERE, now_ms=NOW)
     record = recovery.set_key(record, RecoveryKey(algorithm="rsa", public_key=bytes(1024)), by(held[0]))
     record = recovery.begin(
         record,

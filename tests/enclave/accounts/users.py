@@ -19,6 +19,7 @@ USER_ID = "a0000000-0000-4000-8000-000000000000"
 OTHER_ID = "b0000000-0000-4000-8000-000000000000"
 LONGEST = 7 * DAY
 SECRET = bytes(range(20))
+HERE = bytes(range(32))  # the transcript of a session
 _numbers = itertools.count(1)
 
 
@@ -111,8 +112,8 @@ def with_totp(
     """TOTP in force since a minute ago, and the recovery codes."""
     texts, kept = ten()
     then = now_ms - MINUTE
-    record = factors.begin_totp(record, SECRET, vouching or Evidence(), now_ms=then)
-    return factors.confirm_totp(record, code_at(then), kept, now_ms=then), texts
+    record = factors.begin_totp(record, SECRET, vouching or Evidence(), session=HERE, now_ms=then)
+    return factors.confirm_totp(record, code_at(then), kept, session=HERE, now_ms=then), texts
 
 
 def refused(code: str):

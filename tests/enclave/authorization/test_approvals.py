@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+import msgspec
 import pytest
 
 from enclave.authorization.approvals import KEPT_LONGER, Approvals
@@ -44,6 +45,21 @@ def test_an_approval_is_used_once():
         rooms = Approvals(environment(), None, records(HostileStorage()), Hands())
         one = approval(START + 1000)
         assert [await use(rooms, one), await use(rooms, one)] == ["", "action_replayed"]
+
+    asyncio.run(scenario())
+
+
+def test_administrators_whose_names_share_a_record_approve_together():
+    async def scenario():
+        rooms = Approvals(environment(), None, records(HostileStorage()), Hands())
+        both = [
+            msgspec.structs.replace(approval(START + 1000), approver=f"administrator:{name}")
+            for name in ("a.b", "a_b")
+        ]
+        assert await use(rooms, *both) == ""
+        assert [await use(rooms, one) for one in both] == ["action_replayed"] * 2
+        twice = approval(START + 1000)
+        assert await use(rooms, twice, twice) == "action_replayed"
 
     asyncio.run(scenario())
 
