@@ -11,6 +11,7 @@ and the reference does not name. It is stored before anything else happens with 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import ssl
@@ -63,7 +64,10 @@ class WebToken(Protocol):
 
 
 class _Error(msgspec.Struct, rename="camel"):
+    """:ivar retry_after: seconds, where waiting helps."""
+
     server_error_code: str
+    retry_after: Annotated[int, Meta(ge=0)] = 0
 
 
 class _UploadToken(msgspec.Struct, rename="camel"):
@@ -255,7 +259,7 @@ class ICloudLocation:
             answer = await self._http.retrying(lambda: self._once(operation, content), self._again)
         if answer.status == httpx.codes.OK:
             return answer
-        raise self._refusal(self._code(answer), answer.status)
+        raise self._refusal(self._error(answer).server_error_code, answer.status)
 
     async def _once(self, operation: str, content: bytes) -> Answer:
         answer = await self._http.exchange(
@@ -280,16 +284,17 @@ class ICloudLocation:
         return answer
 
     def _again(self, answer: Answer) -> bool:
-        return is_busy(answer) or self._code(answer) in _BUSY_CODES
+        error = self._error(answer)
+        if error.retry_after:
+            answer.headers.setdefault("retry-after", str(error.retry_after))
+        return is_busy(answer) or error.server_error_code in _BUSY_CODES
 
-    def _code(self, answer: Answer) -> str:
-        """The ``serverErrorCode`` of an answer that is an error, else nothing."""
-        if answer.status == httpx.codes.OK:
-            return ""
-        try:
-            return self._http.json(answer, _Error).server_error_code
-        except LocationError:
-            return ""
+    def _error(self, answer: Answer) -> _Error:
+        """The error dictionary of an answer; one without a code where it is none."""
+        if answer.status != httpx.codes.OK:
+            with contextlib.suppress(LocationError):
+                return self._http.json(answer, _Error)
+        return _Error("")
 
     def _refusal(self, code: str, status: int = 0) -> LocationError:
         if code in _LOGIN_CODES or status in {401, 421}:

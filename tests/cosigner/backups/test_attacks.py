@@ -153,6 +153,20 @@ def test_a_page_where_json_is_due(served: Place) -> None:
         assert refused(work).code == "location_refused"
 
 
+def test_good_json_under_another_content_type(served: Place) -> None:
+    filled(served)
+    answer = served.server.handle
+
+    def handle(request: Received) -> Reply:
+        reply: Reply = answer(request)
+        if request.path != "/token":
+            reply.headers["content-type"] = "text/javascript"
+        return reply
+
+    served.server.handle = handle
+    assert refused(served.location.names()).code == "location_refused"
+
+
 def test_an_empty_backup(served: Place) -> None:
     filled(served)
     instead_of_backups(served.server, Reply(200, b"", OCTETS))

@@ -136,6 +136,17 @@ def test_a_busy_answer_may_bring_a_new_token_for_the_next_attempt(
     assert run(place.location.names()) == []
 
 
+def test_the_service_says_how_long_to_wait(place: Place, server: CloudKitServer) -> None:
+    server.next(cloudkit_server.error(429, "THROTTLED", retryAfter=17))
+    assert run(place.location.names()) == []
+    assert place.clock.pauses == [17]
+    server.next(cloudkit_server.error(503, "TRY_AGAIN_LATER", retryAfter=86400))
+    assert refused(place.location.names()).code == "location_unavailable"
+    for odd in (-1, 0, "1", 1.5, None):
+        server.next(cloudkit_server.error(503, "TRY_AGAIN_LATER", retryAfter=odd))
+        assert run(place.location.names()) == []
+
+
 def test_a_token_that_cannot_be_kept_is_reported(
     place: Place, server: CloudKitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cosigner.backups.locations import MAX_BACKUP, BackupLocation, LocationError
+from cosigner.backups.locations import MAX_BACKUP, LocationError
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.limits import MAX_STORED_VALUE
 from tests.cosigner.backups.conftest import KINDS
@@ -142,9 +142,8 @@ def test_a_location_shows_no_token(place: Place) -> None:
 
 
 def test_each_says_what_it_is(request: pytest.FixtureRequest, place: Place) -> None:
-    locations: BackupLocation = place.location  # mypy holds every adapter to the interface where it is made
-    assert locations.kind == request.node.callspec.params["place"]
-    assert locations.kind in KINDS
+    assert place.location.kind == request.node.callspec.params["place"]
+    assert place.location.kind in KINDS
 
 
 @settings(
