@@ -28,7 +28,7 @@ def check(report: dict) -> None:
     assert attestation["age_s"] >= 0
     assert [wallet["suite"] for wallet in report["wallets"]] == SUITES
     assert [signature["suite"] for signature in report["signatures"]] == SUITES
-    for signature in [*report["signatures"], report["step_up"]]:
+    for signature in [*report["signatures"], report["step_up"], report["life"]["signature"]]:
         public_key, signed, raw = (
             bytes.fromhex(signature[name]) for name in ("public_key", "signed_bytes", "signature")
         )
@@ -47,6 +47,20 @@ def check(report: dict) -> None:
         assert min(signature["bytes_sent"], signature["bytes_received"]) > 64
         print(f"{signature['suite']}: signature of {len(signed)} bytes verified again, {signature['ms']} ms")
     check_authorization(report)
+    check_life(report)
+
+
+def check_life(report: dict) -> None:
+    """Two renewals of one wallet's shares under the same key, and a lost device whose share is worthless."""
+    life, wallet = report["life"], report["wallets"][-1]
+    assert (life["wallet_id"], life["address"]) == (wallet["wallet_id"], wallet["address"])
+    assert (wallet["epoch"], life["refresh"]["epoch"], life["recovery"]["epoch"]) == (1, 2, 3)
+    assert life["backup"]["passcode"] is True
+    assert life["backup"]["locations"] == ["service"]
+    assert life["recovery"]["backed_up"] is True
+    assert life["signature"]["public_key"] == wallet["public_key"]
+    assert life["lost_device"]["code"] == "share_outdated"
+    print(f"refresh {life['refresh']['ms']} ms, recovery {life['recovery']['ms']} ms, one key throughout")
 
 
 def check_authorization(report: dict) -> None:
@@ -94,7 +108,8 @@ def check_authorization(report: dict) -> None:
     assert audit["end_is_certain"]
     assert audit["receipts"] >= len(report["wallets"]) + len(report["signatures"]) + 3
     assert audit["allowed"] + audit["denied"] + 1 == audit["entries"]  # and the opening
-    assert audit["denied"] == 2  # the refusal, and the step-up before the passkey was asked
+    # The refusal; the step-up, the backup and the recovery before the passkey was asked; the lost device.
+    assert audit["denied"] == 5
     print(f"the passkey's assertion, two receipts and a log of {audit['entries']} entries agree")
 
 

@@ -74,7 +74,6 @@ def _host_config(
         },
         "manifest": f"{target}/manifest.cbor",
         "credentials": {"source": "file", "path": f"{target}/credentials.json"},
-        "webhooks": {"allow_private": True},
         # A restarted enclave shall serve again within a second or two.
         "timing": {"backoff_max": 1},
     }

@@ -198,7 +198,6 @@ def _host_config(
         "tunnel": {"allow": tunnel},
         "manifest": str(manifest_file),
         "credentials": {"source": "file", "path": str(credentials)},
-        "webhooks": {"allow_private": True, "poll": 0.2},
     }
     path = state / "host.json"
     write_private(path, json.dumps(config, indent=2).encode())
