@@ -198,13 +198,13 @@ def _check(environment: Environment) -> None:
     _check_issuers(environment)
     _check_administrators(environment)
     name = environment.id
-    if 0 < environment.lifecycle.max_epoch_age_s < SHORTEST_EPOCH:
-        raise _invalid(f"{name} has a refresh due more often than hourly.")
     if environment.delegation is not None:
         try:
             developer_keys.check(environment.delegation)
         except CosignerError as error:
             raise _invalid(f"Delegated access to {name}: {error.message}") from None
+    if 0 < environment.lifecycle.max_epoch_age_s < SHORTEST_EPOCH:
+        raise _invalid(f"{name} has a refresh due more often than hourly.")
     unknown = sorted(environment.step_up.keys() - ACTIONS)
     if unknown:
         raise _invalid(f"{name} asks for evidence of what is no action: {', '.join(unknown)}.")

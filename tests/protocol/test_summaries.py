@@ -9,6 +9,7 @@ import typing
 import pytest
 
 from protocol import accounts as a
+from protocol import delegation as d
 from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.receipts import MAX_SUMMARY, bounded_json
@@ -38,6 +39,7 @@ SAYS_ALL |= {
 }
 SAYS_ALL |= {"totp_remove", "wallet_get"}
 SAYS_ALL |= {"reshare_finish", "wallet_export", "wallet_delete", "wallet_list"}
+SAYS_ALL |= {"delegation_settings_get", "delegation_ping", "delegation_list"}
 
 
 def test_every_request_has_a_summary_or_needs_none() -> None:
@@ -73,6 +75,23 @@ def test_nothing_that_vouches_or_can_be_guessed_is_in_a_summary() -> None:
     login = a.Login(f"a.{secret}.c", bytes(33), bytes(64), None, None, 60)
     assert summary_of(login) == {"session_key": KEY, "lifetime": 60}
     assert summary_of(a.LinkLogin(f"a.{secret}.c")) == {}
+
+
+def test_what_a_user_approves_of_a_delegation_and_what_administrators_set_is_named() -> None:
+    begin = next(request for request in REQUESTS if isinstance(request, d.BeginDelegation))
+    told = summary_of(begin)["terms"]
+    assert isinstance(told, dict)
+    assert set(told) == {"share_set_id", "app", "rules", "expires_at", "kid", "key_hash"}
+    assert told["rules"] == hashlib.sha256(begin.terms.rules).hexdigest()
+    settings = next(request for request in REQUESTS if isinstance(request, d.SetDelegationSettings))
+    (key,) = summary_of(settings)["settings"]["keys"]  # type: ignore[index]
+    assert key["public_key"] == hashlib.sha256(settings.settings.keys[0].public_key).hexdigest()
+
+
+def test_neither_api_keys_nor_encrypted_shares_are_in_a_summary() -> None:
+    kinds = (d.DelegateLogin, d.CommitDelegation, d.FinishDelegation)
+    for request in (request for request in REQUESTS if isinstance(request, kinds)):
+        assert set(summary_of(request)) <= {"share_set_id", "epoch"}
 
 
 def test_what_changes_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import typing
 from dataclasses import replace
@@ -120,6 +121,23 @@ def test_each_delegate_is_counted_by_itself_and_apart_from_the_user():
         await one.sign(pay(one.wallet, 10))
         await refuses("policy_denied", one.sign(pay(one.wallet, 1)))
         await other.sign(pay(one.wallet, 10))
+
+    run(scenario)
+
+
+def test_two_sessions_at_once_do_not_spend_one_allowance_twice():
+    async def scenario():
+        host = await started()
+        _, delegate = await delegated(host, rules=spending(total=15))
+        twins = [replace(delegate) for _ in range(4)]
+        for twin in twins:
+            await twin.log_in()
+        results = await asyncio.gather(
+            *(twin.sign(pay(twin.wallet, 10)) for twin in twins), return_exceptions=True
+        )
+        assert sum(isinstance(result, bytes) for result in results) == 1
+        codes = {result.code for result in results if isinstance(result, CosignerError)}
+        assert codes == {"policy_denied"}
 
     run(scenario)
 

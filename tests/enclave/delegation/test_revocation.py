@@ -30,6 +30,7 @@ from tests.support.delegating import (
 )
 from tests.support.door import User, administrators
 from tests.support.holding import Held
+from tests.support.spies import watch
 from tests.support.world import Host, run
 
 
@@ -250,25 +251,37 @@ def test_what_an_enclave_before_commits_late_does_not_outlive_the_revocation():
     run(scenario)
 
 
-def test_while_a_signature_is_under_way_the_revocation_takes_its_answer():
+def test_what_is_under_way_when_it_is_revoked_gets_no_answer():
     async def scenario():
         host = await started()
         user, delegate = await delegated(host)
-        held = Held(host.storage, "append_log", lambda *_: True)
+        held = Held(host.storage, "put", lambda key, *_, **__: "delegation-signatures" in key)
         signing = asyncio.create_task(delegate.sign())
         await held.reached.wait()
-        revoking = asyncio.create_task(by_user(user, delegate))
-        await asyncio.sleep(0.05)
+        await by_user(user, delegate)
         held.let_go()
-        await revoking
-        try:
-            await signing  # it was decided before the revocation was
-        except CosignerError as error:
-            refused = error.code
-        else:
-            refused = ""
-        assert refused in {"", "session_unknown", "delegation_refused"}
+        await refuses("session_unknown", signing)
         await is_over(host, delegate)
+
+    run(scenario)
+
+
+def test_what_was_decided_but_not_begun_when_it_is_revoked_is_not_done():
+    """The host keeps the log's confirmation back until the user has revoked in this very enclave."""
+
+    async def scenario():
+        host = await started()
+        user, delegate = await delegated(host)
+        spy = watch(host)
+        held = Held(host.storage, "append_log")
+        signing = asyncio.create_task(delegate.sign())
+        await held.reached.wait()
+        host.enclave.environments.in_service("sandbox")._rooms.gate._delegates.shut_out(
+            delegate.wallet.share_set_id
+        )
+        held.let_go()
+        await refuses("delegation_refused", signing)
+        assert not spy.released
 
     run(scenario)
 
