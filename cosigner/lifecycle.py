@@ -318,7 +318,7 @@ class LifecycleCalls:
             self._actions,
             self._unlocked(),
             share,
-            reply.wallet,
+            reply,
             purpose=purpose,
             parties=parties,
             prepare=prepare,
