@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -99,7 +100,12 @@ class Delegations:
                 return Done()
             case d.BeginDelegation() as request:
                 return await ceremony.begin(
-                    granted.need_permit(), actor, session, granted.need_opened(), request
+                    granted.need_permit(),
+                    actor,
+                    session,
+                    granted.need_opened(),
+                    request,
+                    approved_by=granted.evidence.credential,
                 )
             case d.FinishDelegation() as request:
                 return await self._finish(session, granted, request)
@@ -173,12 +179,13 @@ class Delegations:
         one = record.begun(
             actor.user_id,
             terms,
+            approved_by=begun.state.approved_by,
             delegate=(made.delegate, made.delegate_confirmation),
             own=(made.own, made.own_confirmation),
             now=now,
         )
         await self._book.add(one, now=now)
-        await self._require_standing(granted)
+        await self._require_approver(granted, one)
         await self._vault.create(
             permit,
             made.delegate_share,
@@ -250,11 +257,12 @@ class Delegations:
                 "The share is encrypted to another key than the approved one.",
                 culprit=Culprit.CLIENT,
             )
+        await self._require_approver(granted, one)
         await self._require_key(one)
         if delegated.pending is not None:
             await self._vault.commit(granted.need_permit(), delegated)
         await self._book.deny(actor.user_id, denied=False, now=self._clock.now_ms())
-        await self._require_standing(granted)
+        await self._require_approver(granted, one)
         # Again: the host may have held up those writes for as long as it liked.
         to, key = await self._require_key(one)
         api_key = "dyn_" + base64.urlsafe_b64encode(os.urandom(_KEY_LENGTH)).rstrip(b"=").decode()
@@ -273,6 +281,12 @@ class Delegations:
             ),
         )
         self._counters["delegations"] += 1
+
+    async def _require_approver(self, granted: Granted, one: Delegation) -> None:
+        """That session and evidence stand, and the credential, too, that vouched for the approval."""
+        await self._require_standing(granted)
+        evidence = replace(granted.evidence, credential=one.approved_by)
+        await self._require_standing(replace(granted, evidence=evidence))
 
     async def _require_key(self, one: Delegation) -> tuple[Subscription, d.DeveloperKey]:
         settings = await self._settings.in_force()
