@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
+from cosigner.backups.files import BackupFile, BackupHeader
 from cosigner.config import ConfigFile, TrustFile
-from cosigner.store import KdfParameters, ShareFile, StoreFile
+from cosigner.store import KdfParameters, NextFile, NextHeader, ShareFile, StoreFile
 from cosigner.store import ShareHeader as LocalHeader
+from cosigner.store.formats import EpochFile, EpochHeader
+from cosigner.store.locators import LocatorsFile, LocatorsHeader
 from enclave.keys import WrappedKey
 from enclave.manifest import KmsEndpoint, Manifest
 from enclave.vault import EpochFacts, ShareHeader, ShareSetHeader, StoredShare, StoredShareSet
@@ -19,6 +22,7 @@ from protocol.binding import AttestedKeys
 from protocol.channel import ClientHello, EnclaveHello
 from protocol.envelope import messages as outer
 from protocol.envelope.errors import Culprit, Reaction
+from protocol.wallets import PasscodeSetup
 from tests.support.manifests import environment
 from tests.support.requests import (
     PASSCODE,
@@ -349,6 +353,44 @@ PLAIN: list[Any] = [
     WrappedKey(version=1, environment="sandbox", key_arn=KEY_ARN, ciphertext=b"ciphertext"),
     ShareFile(header=LocalHeader(version=1, environment="sandbox", party=1, wallet=WALLET), sealed=b"sealed"),
     StoreFile(version=1, kdf=KdfParameters(salt=bytes(16)), check=b"check"),
+    NextFile(
+        header=NextHeader(
+            version=1,
+            environment="sandbox",
+            party=1,
+            wallet=WALLET,
+            confirmation=bytes(32),
+            proofs=[bytes(64)],
+        ),
+        sealed=b"sealed",
+    ),
+    EpochFile(
+        header=EpochHeader(version=1, environment="sandbox", wallet_id=WALLET.wallet_id, epoch=2),
+        check=b"check",
+    ),
+    LocatorsFile(
+        header=LocatorsHeader(version=1, environment="sandbox", wallet_id=WALLET.wallet_id),
+        sealed=b"sealed",
+    ),
+    BackupFile(
+        header=BackupHeader(
+            version=1,
+            kind="service",
+            environment="sandbox",
+            wallet_id=WALLET.wallet_id,
+            share_set_id=WALLET.share_set_id,
+            suite=WALLET.suite,
+            chain=WALLET.chain,
+            network=WALLET.network,
+            epoch=1,
+            threshold=2,
+            parties=3,
+            party=1,
+            backup_id="22222222-2222-4222-8222-222222222222",
+            passcode=PasscodeSetup(salt=bytes(16), memory_kib=65536, iterations=3, parallelism=4),
+        ),
+        sealed=b"sealed",
+    ),
 ]
 """Structures without a ``kind``."""
 

@@ -38,8 +38,8 @@ SAYS_ALL |= {
     "totp_confirm",
 }
 SAYS_ALL |= {"totp_remove", "wallet_get"}
-SAYS_ALL |= {"reshare_finish", "wallet_export", "wallet_delete", "wallet_list"}
 SAYS_ALL |= {"delegation_settings_get", "delegation_ping", "delegation_list"}
+SAYS_ALL |= {"reshare_finish", "wallet_export", "wallet_delete", "wallet_list"}
 
 
 def test_every_request_has_a_summary_or_needs_none() -> None:
