@@ -16,6 +16,7 @@ from . import (
     core,
     ecdsa,
     image,
+    lifecycle,
     policy,
     receipts,
     reshare,
@@ -46,7 +47,7 @@ def main() -> None:
     ]
     figures += authorization.figures()
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
-    figures += [*receipts.figures(), *stack.figures(), *image.figures()]
+    figures += [*receipts.figures(), *stack.figures(), *lifecycle.figures(), *image.figures()]
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": len(everywhere), "processor": _processor(), "python": platform.python_version()},

@@ -325,8 +325,8 @@ class LifecycleCalls:
             given=given,
         )
         with contextlib.suppress(CosignerError):  # what is left is sealed, and of shares that are worthless
-            old = [backup.backup_id for backup in reply.status.backups]
-            await self._delete_at(old, info.wallet_id, [*plan.locations, self.service_storage()])
+            replaced = [one.backup_id for one in reply.status.backups if one.epoch == reply.wallet.epoch]
+            await self._delete_at(replaced, info.wallet_id, [*plan.locations, self.service_storage()])
         return Wallet.of(info)
 
     async def _back_up(
@@ -346,17 +346,24 @@ class LifecycleCalls:
         self, backup_ids: Sequence[str], wallet_id: str, locations: Sequence[BackupLocation]
     ) -> None:
         """Delete what can be deleted; what failed first is raised in the end."""
-        known = await asyncio.to_thread(self._unlocked().locators, self._actions.environment, wallet_id)
+        environment, store = self._actions.environment, self._unlocked()
+        known = await asyncio.to_thread(store.locators, environment, wallet_id)
+        gone: set[str] = set()
         failure: CosignerError | None = None
         for location in locations:
+            at_service = location.kind == "service"
             for backup_id in backup_ids:
-                if location.kind == "service" and backup_id not in known:
+                if at_service and (backup_id not in known or backup_id in gone):
                     continue
                 name = making.name_at(location, wallet_id, backup_id, known.get(backup_id))
                 try:
                     await location.delete(name)
                 except CosignerError as error:
                     failure = failure or error
+                else:
+                    gone |= {backup_id} if at_service else set()
+        if gone:
+            await asyncio.to_thread(store.drop_locators, environment, wallet_id, gone)
         if failure is not None:
             raise failure
 
