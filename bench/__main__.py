@@ -14,6 +14,7 @@ from . import (
     attestation,
     authorization,
     core,
+    delegation,
     ecdsa,
     image,
     lifecycle,
@@ -23,6 +24,8 @@ from . import (
     session,
     stack,
     timing,
+    webhook_kills,
+    webhooks,
 )
 from .measure import Figure, pin_to_one_core, yardstick_ms
 
@@ -47,7 +50,15 @@ def main() -> None:
     ]
     figures += authorization.figures()
     os.sched_setaffinity(0, everywhere)  # end to end may use every core
-    figures += [*receipts.figures(), *stack.figures(), *lifecycle.figures(), *image.figures()]
+    figures += [
+        *receipts.figures(),
+        *stack.figures(),
+        *lifecycle.figures(),
+        *image.figures(),
+        *webhooks.figures(),
+        *delegation.figures(),
+        *webhook_kills.figures(),
+    ]
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": len(everywhere), "processor": _processor(), "python": platform.python_version()},

@@ -1,7 +1,8 @@
 """A wallet's life end to end: a client, the host and the enclave as processes on loopback. Refresh, reshare, recovery, per party.
 
 The client's CPU is with its share store on disk and with every check, Argon2id aside: the store is opened once, and backups have no passcode.
-A *recovery* opens a backup of the service's storage, renews the shares, and proves a new backup.
+A *recovery* opens a backup of the service's storage, renews the shares, puts a new backup there and proves it: seven requests to the enclave,
+and four to the storage, each over a connection of its own. So it has no target here; that of its ceremony is in :mod:`bench.reshare`.
 """
 
 from __future__ import annotations
@@ -76,12 +77,16 @@ async def _client(running: stack.Stack, directory: Path) -> list[Figure]:
             found += await _measure(running, client, f"reshare to 2-of-3, {chain}", reshare)
             await client.reshare_wallet(wallet_id, parties=2)
             await client.backup_wallet(wallet_id, plan)
-            found += await _measure(running, client, f"recovery, {chain}", recover)
+            found += await _measure(running, client, f"recovery, {chain}", recover, None)
     return found
 
 
 async def _measure(
-    running: stack.Stack, client: AsyncClient, stage: str, work: Callable[[], Awaitable[None]]
+    running: stack.Stack,
+    client: AsyncClient,
+    stage: str,
+    work: Callable[[], Awaitable[None]],
+    target: float | None = TARGET,
 ) -> list[Figure]:
     for _ in range(3):
         await work()
@@ -94,8 +99,8 @@ async def _measure(
     used = client.traffic.since(traffic)
     enclave = cpu_seconds(pids["simulator.enclave"]) - before["simulator.enclave"]
     return [
-        Figure(stage, "client CPU", own / RUNS * 1000, "ms", TARGET),
-        Figure(stage, "enclave CPU", enclave / RUNS * 1000, "ms", TARGET),
+        Figure(stage, "client CPU", own / RUNS * 1000, "ms", target),
+        Figure(stage, "enclave CPU", enclave / RUNS * 1000, "ms", target),
         Figure(stage, "from start to end", elapsed / RUNS * 1000, "ms"),
         Figure(stage, "HTTP bodies, both ways", (used.sent + used.received) / RUNS, "B"),
     ]

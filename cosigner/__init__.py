@@ -8,7 +8,7 @@
 ...     signed = client.sign_solana(wallet.wallet_id, message)
 """
 
-from .client import AsyncClient, BitcoinSignature, EthereumSignature, SolanaSignature, Wallet
+from .client import AsyncClient, Wallet
 from .config import ClientConfig
 from .errors import (
     AttestationRefused,
@@ -22,6 +22,7 @@ from .errors import (
 )
 from .evidence import Evidence
 from .keys import SigningKey
+from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
 from .store import ShareStore
 from .sync import Client
 

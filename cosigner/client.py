@@ -9,10 +9,10 @@ from . import keygen, settling
 from .accounts import AccountCalls
 from .actions import Actions
 from .backups.locations.service import ServiceLocation
+from .delegation.calls import DelegationCalls
 from .errors import StoreError
 from .evidence import Evidence
 from .identity import DEFAULT_LIFETIME, Identity
-from .lifecycle import LifecycleCalls
 from .session import SessionKeeper
 from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
 from .signing_calls import SigningCalls
@@ -60,7 +60,7 @@ class ClientOptions(TypedDict, total=False):
     transport: Transport | None
 
 
-class AsyncClient(AccountCalls, LifecycleCalls, SigningCalls):
+class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
     """An asynchronous client. Use it as an async context manager.
 
     :param config: where the host is and what the client trusts.

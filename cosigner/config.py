@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -52,6 +52,27 @@ class MockIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca_pem: Annotated[str, Meta(min_length=1, max_length=16384)]
 
 
+class AdministratorKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key that speaks for the environment, as its manifest names it.
+
+    :ivar public_key: PEM.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,48}\Z")]
+    algorithm: Literal["ed25519", "p256", "rsa"]
+    public_key: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Administrators(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose signatures this client wants to see for itself, beside the enclave's word that it has seen them.
+
+    :ivar quorum: how many of them.
+    """
+
+    quorum: Annotated[int, Meta(ge=1, le=16)]
+    keys: Annotated[list[AdministratorKey], Meta(min_length=1, max_length=16)]
+
+
 class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The form of ``client.json``."""
 
@@ -59,6 +80,7 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: EnvironmentId
     trust: TrustFile
     mock_issuer: MockIssuer | None = None
+    administrators: Administrators | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +92,7 @@ class ClientConfig:
     policy: TrustPolicy
     accept_editable_key_policy: bool = False
     mock_issuer: MockIssuer | None = None
+    administrators: Administrators | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> ClientConfig:
@@ -109,6 +132,7 @@ class ClientConfig:
             policy=policy,
             accept_editable_key_policy=parsed.trust.accept_editable_key_policy,
             mock_issuer=parsed.mock_issuer,
+            administrators=parsed.administrators,
         )
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from protocol.envelope.errors import CosignerError, Culprit
 
-from . import mock_issuer
+from . import demo_delegation, mock_issuer
 from .audit_log import Trust, read_log, read_receipts, verify_log
 from .client import AsyncClient, Wallet
 from .config import ClientConfig
@@ -63,6 +63,9 @@ async def run(step: Step) -> dict[str, Any]:
             passkey = DemoPasskey(_ORIGIN)
             async with AsyncClient(config, store, evidence=Evidence(passkeys=passkey)) as client:
                 report = await _tour(client, config, passkey, step)
+                report["delegation"] = await demo_delegation.show(
+                    client, config, report.pop("_wallets"), Path(directory), step
+                )
                 report["life"] = await lose_and_recover(
                     client, config, Path(directory), passkey, report["wallets"][-1]["wallet_id"], step
                 )
@@ -115,6 +118,7 @@ async def _tour(
         for wallet in wallets
     ]
     report["signatures"] = signatures
+    report["_wallets"] = {wallet.chain: wallet for wallet in wallets}
     return report
 
 

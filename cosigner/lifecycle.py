@@ -295,6 +295,26 @@ class LifecycleCalls:
         """Renew the shares of the wallet that the enclave described; by default for the same parties."""
         parties = parties or reply.wallet.parties
         plan = self._backup_as_before(reply) if backup is None else backup
+        info = await reshare.renew(
+            self._actions,
+            self._unlocked(),
+            share,
+            reply,
+            purpose=purpose,
+            parties=parties,
+            prepare=self._preparing(parties, plan, apart),
+            given=given,
+        )
+        await self._clear_away(reply, plan.locations)
+        return Wallet.of(info)
+
+    def _preparing(
+        self, parties: int, plan: BackupPlan, apart: Mapping[int, Apart] | None
+    ) -> reshare.Prepare:
+        """What must be done with new shares before they may count.
+
+        :raises BackupError: ``apart_missing``.
+        """
         apart = apart or {}
         further = set(range(THRESHOLD + 1, parties + 1))
         if set(apart) != further:
@@ -314,20 +334,13 @@ class LifecycleCalls:
             if plan.locations:
                 await self._back_up(new.shares[CLIENT_PARTY], new.wallet, plan, {})
 
-        info = await reshare.renew(
-            self._actions,
-            self._unlocked(),
-            share,
-            reply,
-            purpose=purpose,
-            parties=parties,
-            prepare=prepare,
-            given=given,
-        )
-        with contextlib.suppress(CosignerError):  # what is left is sealed, and of shares that are worthless
-            replaced = [one.backup_id for one in reply.status.backups if one.epoch == reply.wallet.epoch]
-            await self._delete_at(replaced, info.wallet_id, [*plan.locations, self.service_storage()])
-        return Wallet.of(info)
+        return prepare
+
+    async def _clear_away(self, before: WalletReply, locations: Sequence[BackupLocation]) -> None:
+        """Delete backups of shares that are worthless now; what is left is sealed, and no danger."""
+        with contextlib.suppress(CosignerError):
+            old = [one.backup_id for one in before.status.backups if one.epoch == before.wallet.epoch]
+            await self._delete_at(old, before.wallet.wallet_id, [*locations, self.service_storage()])
 
     async def _back_up(
         self, share: KeyShare, wallet: WalletInfo, plan: BackupPlan, given: Given

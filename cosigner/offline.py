@@ -17,6 +17,7 @@ from protocol.messages import (
     EvmTypedDataPayload,
     PsbtPayload,
     SolanaPayload,
+    SolanaTextPayload,
     validator_of,
 )
 from threshold import (
@@ -32,7 +33,7 @@ from threshold import (
 from threshold.device import SecretKey
 from threshold.tasks import signing_task
 
-from .signed import bitcoin_signature, ethereum_signature, solana_signature
+from .signed import SolanaSignature, bitcoin_signature, ethereum_signature, solana_signature
 from .signing import EcdsaCoSigned
 from .wallets import Wallet
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from threshold import KeyShare
     from threshold.tasks import SigningTask
 
-    from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
+    from .signed import BitcoinSignature, EthereumSignature
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class OfflineWallet:
             public_key=self.info.public_key,
             other_signatures=other_signatures,
         )
+
+    async def sign_solana_text(self, text: bytes) -> SolanaSignature:
+        """As :meth:`cosigner.client.AsyncClient.sign_solana_text`."""
+        task, signatures = await asyncio.to_thread(self._frost, SolanaTextPayload(text), ())
+        return SolanaSignature(message=text, signature=signatures[0], transaction=None, summary=task.summary)
 
     async def sign_bitcoin(self, psbt: bytes, *, path: Sequence[int] = ()) -> BitcoinSignature:
         """As :meth:`cosigner.client.AsyncClient.sign_bitcoin`."""

@@ -30,6 +30,8 @@ def summary_of(kind: str, content: bytes, *, public_key: bytes | None, network: 
             details = cast("Mapping[str, Any]", payload.evm_message_digest(content))
         case "evm_typed_data":
             details = cast("Mapping[str, Any]", payload.evm_typed_data_inspect(content))
+        case "solana_text":
+            details = {"text": payload.solana_text_inspect(content)}
         case "solana_message":
             details = cast("Mapping[str, Any]", payload.solana_inspect(content))
             wallet = details["fee_payer"] if public_key is None else payload.solana_address(public_key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from protocol.lifecycle import Purpose
     from protocol.messages import WalletReply
     from protocol.wallets import WalletInfo
-    from threshold import KeyShare
+    from threshold import KeyShare, ReshareRound3
 
     from .actions import Actions
     from .evidence import Given
@@ -82,8 +82,36 @@ async def renew(
             culprit=Culprit.CLIENT,
         )
     wallet = found.wallet
+
+    async def make() -> NewShares:
+        return await _ceremony(actions, share, wallet, purpose=purpose, parties=parties, given=given)
+
+    async def commit(decided: NextHeader) -> None:
+        await settling.commit(actions, store, decided)
+
+    return await replace_shares(actions, store, share, found, make=make, prepare=prepare, commit=commit)
+
+
+async def replace_shares(
+    actions: Actions,
+    store: ShareStore,
+    share: KeyShare,
+    found: WalletReply,
+    *,
+    make: Callable[[], Awaitable[NewShares]],
+    prepare: Prepare,
+    commit: Callable[[NextHeader], Awaitable[None]],
+) -> WalletInfo:
+    """The steps around a ceremony that replaces the user's shares, each safe to be interrupted.
+
+    :param found: the wallet as the enclave has just described it.
+    :param make: the ceremony, as far as the enclave has its new share beside the old one.
+    :param commit: has the enclave commit what was decided, and the store adopt it.
+    :raises CosignerError: as :func:`renew`.
+    """
+    wallet = found.wallet
     await _clear(actions, store, share, found)
-    new = await _ceremony(actions, share, wallet, purpose=purpose, parties=parties, given=given)
+    new = await make()
     try:
         await prepare(new)
     except BaseException:
@@ -93,7 +121,7 @@ async def renew(
     # A store that fails here may have written the decision all the same: what lies there settles it, and nothing is aborted.
     decided = await _decide(actions, store, new)
     try:
-        await settling.commit(actions, store, decided)
+        await commit(decided)
     except EnclaveRefused as error:
         if error.code != "backup_required":
             await _settled_after(actions, store, decided, error)
@@ -117,6 +145,68 @@ async def _clear(actions: Actions, store: ShareStore, share: KeyShare, found: Wa
         await settling.abort(actions, wallet.wallet_id, found.status.pending)
 
 
+class Handover:
+    """One handover of shares on this device, between its messages. Two shares deal: the enclave's, and ``share``.
+
+    :param new: the wallet as it will be; the device receives for every party of it but the enclave.
+    :param purpose: as in :func:`protocol.binding.reshare_context`.
+    :ivar message1: for the enclave.
+    """
+
+    def __init__(
+        self, session: Session, environment: str, share: KeyShare, new: WalletInfo, purpose: str
+    ) -> None:
+        self._dealer = share.identifier
+        self._new = new
+        self.receivers = [party for party in range(1, new.parties + 1) if party != ENCLAVE_PARTY]
+        context = reshare_context(
+            transcript=session.transcript,
+            environment=environment,
+            wallet_id=new.wallet_id,
+            share_set_id=new.share_set_id,
+            purpose=purpose,
+            epoch=new.epoch,
+        )
+        quorum = sorted([self._dealer, ENCLAVE_PARTY])
+        self._round1, messages1 = reshare_start(
+            [share], quorum, self.receivers, THRESHOLD, new.parties, context
+        )
+        self.message1 = messages1[self._dealer]
+        self._round3: ReshareRound3 | None = None
+
+    def receive(self, message1: bytes, messages2: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+        """Take the enclave's first message, and its second ones for this device's parties.
+
+        :returns: the second message for the enclave, and the confirmations of this device's parties, ascending.
+        :raises ProtocolError: ``reply_unexpected``. :raises ThresholdError: a message is not valid.
+        """
+        if len(messages2) != len(self.receivers):
+            raise ProtocolError(
+                "reply_unexpected",
+                "The enclave dealt for another number of parties than it was asked to.",
+                culprit=Culprit.ENCLAVE,
+            )
+        round2, outgoing = self._round1.advance({ENCLAVE_PARTY: message1})
+        dealt = {
+            (ENCLAVE_PARTY, party): message for party, message in zip(self.receivers, messages2, strict=True)
+        }
+        self._round3, confirmations = round2.advance(dealt)
+        return outgoing[self._dealer, ENCLAVE_PARTY], [confirmations[party] for party in self.receivers]
+
+    def finish(self, described: WalletInfo, confirmation: bytes) -> NewShares:
+        """Take what the enclave says of its own new share.
+
+        :raises CosignerError: ``wallet_mismatch``. :raises ThresholdError: ``confirmation_mismatch``.
+        """
+        if described != self._new or self._round3 is None:
+            raise CosignerError(
+                "wallet_mismatch",
+                "The enclave describes the new shares otherwise than this device; the old ones stay.",
+                culprit=Culprit.ENCLAVE,
+            )
+        return NewShares(self._new, confirmation, self._round3.confirm({ENCLAVE_PARTY: confirmation}))
+
+
 async def _ceremony(
     actions: Actions,
     share: KeyShare,
@@ -126,82 +216,54 @@ async def _ceremony(
     parties: int,
     given: Given | None,
 ) -> NewShares:
-    dealer = share.identifier
-    receivers = [party for party in range(1, parties + 1) if party != ENCLAVE_PARTY]
     new = replace(wallet, epoch=wallet.epoch + 1, threshold=THRESHOLD, parties=parties)
 
     async def ceremony(session: Session) -> NewShares:
-        context = reshare_context(
-            transcript=session.transcript,
-            environment=actions.environment,
-            wallet_id=wallet.wallet_id,
-            share_set_id=wallet.share_set_id,
-            purpose=purpose,
-            epoch=new.epoch,
-        )
-        round1, messages1 = reshare_start(
-            [share], sorted([dealer, ENCLAVE_PARTY]), receivers, THRESHOLD, parties, context
-        )
+        handover = Handover(session, actions.environment, share, new, purpose)
         begun = await actions.perform(
             session,
             BeginReshare(
                 wallet_id=wallet.wallet_id,
                 epoch=wallet.epoch,
                 purpose=purpose,
-                dealer=dealer,
+                dealer=share.identifier,
                 threshold=THRESHOLD,
                 parties=parties,
-                message1=messages1[dealer],
+                message1=handover.message1,
             ),
             ReshareBegun,
             given=given,
         )
-        if len(begun.messages2) != len(receivers):
-            raise ProtocolError(
-                "reply_unexpected",
-                "The enclave dealt for another number of parties than it was asked to.",
-                culprit=Culprit.ENCLAVE,
-            )
-        round2, messages2 = round1.advance({ENCLAVE_PARTY: begun.message1})
-        dealt = {
-            (ENCLAVE_PARTY, party): message for party, message in zip(receivers, begun.messages2, strict=True)
-        }
-        round3, confirmations = round2.advance(dealt)
+        message2, confirmations = handover.receive(begun.message1, begun.messages2)
         stored = await session.call(
-            FinishReshare(
-                wallet_id=wallet.wallet_id,
-                message2=messages2[dealer, ENCLAVE_PARTY],
-                confirmations=[confirmations[party] for party in receivers],
-            ),
+            FinishReshare(wallet_id=wallet.wallet_id, message2=message2, confirmations=confirmations),
             ReshareStored,
         )
-        if stored.wallet != new:
-            raise CosignerError(
-                "wallet_mismatch",
-                "The enclave describes the new shares otherwise than this device; the old ones stay.",
-                culprit=Culprit.ENCLAVE,
-            )
-        return NewShares(new, stored.confirmation, round3.confirm({ENCLAVE_PARTY: stored.confirmation}))
+        return handover.finish(stored.wallet, stored.confirmation)
 
     return await actions.run(ceremony)
 
 
-async def _decide(actions: Actions, store: ShareStore, new: NewShares) -> NextHeader:
-    wallet = new.wallet
+def prove(environment: str, new: NewShares) -> list[bytes]:
+    """Proofs of possession that commit new shares, one for each party but the enclave, ascending."""
     context = commit_context(
-        environment=actions.environment,
-        wallet_id=wallet.wallet_id,
-        share_set_id=wallet.share_set_id,
-        epoch=wallet.epoch,
+        environment=environment,
+        wallet_id=new.wallet.wallet_id,
+        share_set_id=new.wallet.share_set_id,
+        epoch=new.wallet.epoch,
         confirmation=new.confirmation,
     )
+    return [share.prove(context) for _, share in sorted(new.shares.items())]
+
+
+async def _decide(actions: Actions, store: ShareStore, new: NewShares) -> NextHeader:
     decided = NextHeader(
         version=1,
         environment=actions.environment,
         party=CLIENT_PARTY,
-        wallet=wallet,
+        wallet=new.wallet,
         confirmation=new.confirmation,
-        proofs=[share.prove(context) for _, share in sorted(new.shares.items())],
+        proofs=prove(actions.environment, new),
     )
     await asyncio.to_thread(store.decide, decided, new.shares[CLIENT_PARTY])
     return decided

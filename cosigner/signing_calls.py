@@ -13,13 +13,14 @@ from protocol.messages import (
     EvmTypedDataPayload,
     PsbtPayload,
     SolanaPayload,
+    SolanaTextPayload,
 )
 from threshold import derive_public_key
 
 from . import evm, settling, signing
 from .errors import EnclaveRefused
 from .evm import EvmMessage, EvmTransaction, EvmTypedData
-from .signed import bitcoin_signature, ethereum_signature, solana_signature
+from .signed import SolanaSignature, bitcoin_signature, ethereum_signature, solana_signature
 from .wallets import address_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .actions import Actions
     from .evidence import Given
     from .evm import AsyncCosignerAccount
-    from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
+    from .signed import BitcoinSignature, EthereumSignature
     from .store import ShareStore
 
 
@@ -94,6 +95,18 @@ class SigningCalls:
             done.signatures[0],
             public_key=wallet.public_key,
             other_signatures=other_signatures,
+        )
+
+    async def sign_solana_text(self, wallet_id: str, text: bytes, **given: Unpack[Given]) -> SolanaSignature:
+        """Sign a text as a wallet adapter's ``signMessage`` does: the signature covers its bytes. Such a text is never a transaction.
+
+        :param text: UTF-8, 1 to 65515 bytes, without control characters.
+        :raises PayloadError: ``solana_text_invalid``, ``solana_text_too_large``, ``solana_text_is_message``.
+        """
+        share, wallet = await self._load(wallet_id)
+        done = await signing.cosign(self._actions, share, wallet, SolanaTextPayload(text), given=given)
+        return SolanaSignature(
+            message=text, signature=done.signatures[0], transaction=None, summary=done.task.summary
         )
 
     async def sign_bitcoin(

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from attestation import VerifiedAttestation
 
     from .backups.locations import BackupLocation
-    from .client import BitcoinSignature, EthereumSignature, SolanaSignature, Wallet
+    from .client import Wallet
     from .config import ClientConfig
     from .evidence import Given
     from .evm import CosignerAccount, EvmPayload, EvmSignature
     from .receipts import Receipt
+    from .signed import BitcoinSignature, EthereumSignature, SolanaSignature
     from .store import ShareStore
 
 
@@ -78,6 +79,9 @@ class Client(SyncAccountCalls, SyncLifecycleCalls):
         return self._runner.run(
             self._client.sign_solana(wallet_id, message, other_signatures=other_signatures, **given)
         )
+
+    def sign_solana_text(self, wallet_id: str, text: bytes, **given: Unpack[Given]) -> SolanaSignature:
+        return self._runner.run(self._client.sign_solana_text(wallet_id, text, **given))
 
     def sign_bitcoin(
         self, wallet_id: str, psbt: bytes, *, path: Sequence[int] = (), **given: Unpack[Given]

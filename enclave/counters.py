@@ -19,6 +19,9 @@ NAMES: Final = (
     "logins",
     "recoveries_asked",  # also those that a time lock still holds up: what operators tell users of
     "recoveries",
+    "delegations",
+    "delegations_revoked",
+    "delegate_logins",
     "denied",
     "denied_unlogged",
 )

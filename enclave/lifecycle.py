@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .authorization.granted import Granted
     from .backups import Backups
     from .counters import Counters
+    from .delegation.ending import Ending
     from .sessions import Session
     from .statuses import Statuses
     from .vault import Vault
@@ -53,6 +54,7 @@ class Lifecycle:
         wallets: Wallets,
         backups: Backups,
         statuses: Statuses,
+        ending: Ending,
         require_standing: Callable[[Granted], Awaitable[object]],
         counters: Counters,
     ) -> None:
@@ -61,6 +63,7 @@ class Lifecycle:
         self._wallets = wallets
         self._backups = backups
         self._statuses = statuses
+        self._ending = ending
         self._require_standing = require_standing
         self._counters = counters
 
@@ -140,10 +143,13 @@ class Lifecycle:
         return await self._statuses.reply(granted.need_actor(), opened)
 
     async def _delete(self, granted: Granted) -> WalletReply:
-        """The shares first: what is left half done by a crash is done when it is asked for again."""
+        """The delegates first, then the shares: what is left half done by a crash is done when it is asked for again."""
         opened = granted.need_opened()
         live = not opened.retired
-        opened = await self._vault.retire(granted.need_permit(), opened, now_ms=granted.now)
+        permit = granted.need_permit()
+        await self._ending.end_all(permit, opened.wallet.wallet_id, "user", granted.receipt)
+        await self._require_standing(granted)  # that took writes, and there is no way back from what follows
+        opened = await self._vault.retire(permit, opened, now_ms=granted.now)
         await self._backups.forget(opened.wallet.wallet_id)
         self._counters["wallets_retired"] += live
         return await self._statuses.reply(granted.need_actor(), opened)

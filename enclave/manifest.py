@@ -25,6 +25,7 @@ from protocol.names import EnvironmentId
 from .authn import keys
 from .authn.logins import Logins
 from .authorization.requirements import ACTIONS
+from .delegation import developer_keys
 
 if TYPE_CHECKING:
     import socket
@@ -197,6 +198,11 @@ def _check(environment: Environment) -> None:
     _check_issuers(environment)
     _check_administrators(environment)
     name = environment.id
+    if environment.delegation is not None:
+        try:
+            developer_keys.check(environment.delegation)
+        except CosignerError as error:
+            raise _invalid(f"Delegated access to {name}: {error.message}") from None
     if 0 < environment.lifecycle.max_epoch_age_s < SHORTEST_EPOCH:
         raise _invalid(f"{name} has a refresh due more often than hourly.")
     unknown = sorted(environment.step_up.keys() - ACTIONS)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from protocol import accounts as a
+from protocol import delegation as d
 from protocol import messages as m
 from protocol.envelope import cbor
 from protocol.envelope.errors import Reaction
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from .authorization.rulebook import Rulebook
     from .burns import Burns
     from .counters import Counters
+    from .delegation.login import DelegateEntry
+    from .delegation.service import Delegations
     from .receipts import Log
     from .sessions import Session, Sessions
     from .statuses import Statuses
@@ -50,6 +53,8 @@ class Rooms:
     doorway: Doorway
     accounts: Accounts
     lifecycle: Lifecycle
+    delegations: Delegations
+    delegate_entry: DelegateEntry
     statuses: Statuses
     rulebook: Rulebook
     replies: Replies
@@ -80,7 +85,7 @@ class Realm:
         if actor is None or key is None or not requirement_of(call.request).action:
             return await self._carry_out(session, call)
         await self._rooms.gate.require_user(actor)
-        async with self._rooms.replies.slot(actor.user_id, key, body_of(call.request)) as slot:
+        async with self._rooms.replies.slot(actor.principal, key, body_of(call.request)) as slot:
             if slot.reply is None:
                 slot.keep(await self._carry_out(session, call))
             return slot.answer
@@ -89,6 +94,8 @@ class Realm:
         granted = await self._rooms.gate.admit(session, call)
         if isinstance(granted.request, a.Login | a.KeyLogin | a.Recover):
             return cbor.encode(m.Answer(*await self._rooms.doorway.enter(session, granted.request)))
+        if isinstance(granted.request, d.DelegateLogin):
+            return cbor.encode(m.Answer(*await self._rooms.delegate_entry.enter(session, granted.request)))
         try:
             await self._rooms.gate.require_standing(granted)
             reply = await self._dispatch(session, granted)
@@ -105,21 +112,25 @@ class Realm:
             raise DeniedError(fault.error(), granted.receipt) from None
         return cbor.encode(m.Answer(reply, granted.receipt))
 
-    async def _dispatch(  # noqa: C901  (a line for each request)
+    async def _dispatch(  # noqa: C901, PLR0912  (a line for each request)
         self, session: Session, granted: Granted
     ) -> m.Reply:
-        if isinstance(granted.request, LifecycleRequest):
-            return await self._rooms.lifecycle.answer(session, granted, granted.request)
         match granted.request:
+            case request if isinstance(request, LifecycleRequest):
+                return await self._rooms.lifecycle.answer(session, granted, request)
+            case request if isinstance(request, m.DelegationRequest):
+                return await self._rooms.delegations.answer(session, granted)
             case m.Sign() as request:
-                signed = await signing.sign(granted.need_permit(), granted.need_signing(), request)
+                made = signing.sign(granted.need_permit(), granted.need_signing(), request)
+                signed = await self._rooms.delegations.telling(granted, made)
                 self._counters["signed"] += len(signed.shares)
                 return signed
             case m.SignEcdsa() as request:
-                burns = self._burns.of(session.environment, granted.need_actor().user_id)
-                part = await signing.sign_ecdsa(
+                burns = self._burns.of(session.environment, granted.need_actor().principal)
+                making = signing.sign_ecdsa(
                     granted.need_permit(), granted.need_signing(), session, burns, request
                 )
+                part = await self._rooms.delegations.telling(granted, making)
                 self._counters["signed"] += 1
                 return part
             case m.BeginDkg() as request:
@@ -127,7 +138,7 @@ class Realm:
             case m.FinishDkg() as request:
                 return await self._finish_dkg(session, granted, request)
             case m.GetWallet():
-                return await self._rooms.statuses.show(granted.need_actor(), granted.need_opened())
+                return await self._show(granted)
             case GetLogHead(nonce=nonce):
                 return await self._rooms.log.head(nonce)
             case a.GetPolicy(layer=layer, subject=subject):
@@ -186,6 +197,12 @@ class Realm:
                 raise NotImplementedError(
                     type(unknown).__name__
                 )  # a request without a line above is not carried out
+
+    async def _show(self, granted: Granted) -> m.WalletReply:
+        actor, opened = granted.need_actor(), granted.need_opened()
+        if actor.delegation is not None:
+            return self._rooms.delegations.show(opened)
+        return await self._rooms.statuses.show(actor, opened)
 
     async def _finish_dkg(self, session: Session, granted: Granted, request: m.FinishDkg) -> m.WalletReply:
         """The user who began must be the one who finishes; a session never becomes another user's, and this does not rely on it."""

@@ -14,6 +14,7 @@ from .accounts.second_factors import SecondFactors
 from .accounts.service import Accounts
 from .authn.logins import Logins
 from .authorization.approvals import Approvals
+from .authorization.delegates import Delegates
 from .authorization.entering import Doorway
 from .authorization.gate import Gate
 from .authorization.journal import Journal
@@ -22,6 +23,12 @@ from .authorization.replies import Replies
 from .authorization.rulebook import Rulebook
 from .authorization.usage import Ledgers
 from .backups import Backups
+from .delegation.book import Book
+from .delegation.ending import Ending
+from .delegation.events import Outbox
+from .delegation.login import DelegateEntry
+from .delegation.service import Delegations
+from .delegation.settings import Settings
 from .lifecycle import Lifecycle
 from .realm import Realm, Rooms
 from .records import Records
@@ -83,6 +90,9 @@ class Realms:
             clock=self.clock,
         )
         statuses = Statuses(environment.lifecycle, vault=vault, wallets=wallets, backups=backups)
+        owners = Owners(vault, wallets)
+        settings, book = Settings(environment, records), Book(records)
+        delegates = Delegates(settings, book, self.clock)
         rulebook, journal = Rulebook(environment, records), Journal(self.log, self.counters)
         issuers = Logins(environment.issuers, self.dial)
         end_sessions = partial(self.sessions.end, environment.id)
@@ -104,7 +114,8 @@ class Realms:
         gate = Gate(
             environment,
             directory=directory,
-            owners=Owners(vault, wallets),
+            owners=owners,
+            delegates=delegates,
             backups=backups,
             rulebook=rulebook,
             ledgers=Ledgers(records),
@@ -121,13 +132,48 @@ class Realms:
             clock=self.clock,
             counters=self.counters,
         )
+        outbox = Outbox(environment.id)
+        ending = Ending(
+            settings=settings,
+            book=book,
+            delegates=delegates,
+            outbox=outbox,
+            vault=vault,
+            clock=self.clock,
+            counters=self.counters,
+            end_sessions=end_sessions,
+        )
+        delegations = Delegations(
+            environment.id,
+            settings=settings,
+            book=book,
+            ending=ending,
+            outbox=outbox,
+            vault=vault,
+            backups=backups,
+            statuses=statuses,
+            clock=self.clock,
+            counters=self.counters,
+            require_standing=gate.require_standing,
+        )
         lifecycle = Lifecycle(
             environment.id,
             vault=vault,
             wallets=wallets,
             backups=backups,
             statuses=statuses,
+            ending=ending,
             require_standing=gate.require_standing,
+            counters=self.counters,
+        )
+        delegate_entry = DelegateEntry(
+            settings,
+            book,
+            delegates,
+            owners,
+            sessions=self.sessions,
+            journal=journal,
+            clock=self.clock,
             counters=self.counters,
         )
         rooms = Rooms(
@@ -136,6 +182,8 @@ class Realms:
             doorway=doorway,
             accounts=accounts,
             lifecycle=lifecycle,
+            delegations=delegations,
+            delegate_entry=delegate_entry,
             statuses=statuses,
             rulebook=rulebook,
             replies=Replies(),

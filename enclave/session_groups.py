@@ -12,8 +12,8 @@ Group = tuple[str, str]
 
 
 def group_of(session: Session) -> Group:
-    """A user's sessions, or those of nobody, whatever their environment."""
-    return ("", "") if session.actor is None else (session.environment, session.actor.user_id)
+    """A user's sessions, a delegate's, or those of nobody, whatever their environment."""
+    return ("", "") if session.actor is None else (session.environment, session.actor.principal)
 
 
 class Groups:

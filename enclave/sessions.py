@@ -164,7 +164,7 @@ class Sessions:
         if session.closed:
             raise session_gone()
         before = session.actor
-        if before is not None and before.user_id != actor.user_id:
+        if before is not None and before.principal != actor.principal:
             raise CosignerError(
                 "session_taken",
                 "This session is another user's; log in to a session of your own.",
@@ -197,13 +197,13 @@ class Sessions:
         self._sessions.pop(session.channel.session_id, None)
         self._groups.remove(session)
 
-    def end(self, environment: str, user_id: str, session_keys: frozenset[bytes]) -> None:
-        """Close a user's sessions that rest on these session keys, at once; whoever has a request under way there gets no answer.
+    def end(self, environment: str, principal: str, session_keys: frozenset[bytes]) -> None:
+        """Close a user's or delegate's sessions that rest on these session keys, at once; whoever has a request under way there gets no answer.
 
         The session whose own request this is (:data:`ASKING`) is told, and ends once it is answered, unless it rests on another key by then.
         """
         asking = ASKING.get(None)
-        for session in self._groups.members((environment, user_id)):
+        for session in self._groups.members((environment, principal)):
             if session is asking:
                 session.doomed |= session_keys
             elif session.actor is not None and session.actor.session_key in session_keys:

@@ -1,4 +1,5 @@
-"""``python -m host --config FILE [--json]``: run the host until SIGTERM or SIGINT.
+"""``python -m host --config FILE [--json]``: run the host until SIGTERM or SIGINT. ``python -m host webhooks``: its webhooks by hand
+(:mod:`host.webhooks.command`).
 
 Prints one line on stdout when it answers. Exit codes: 0 stopped as asked, 1 cannot start or failed, 2 bad usage or configuration.
 """
@@ -17,6 +18,7 @@ from . import config as configuration
 from . import service
 from .errors import HostError
 from .log import Log, adopt_libraries
+from .webhooks import command as webhooks
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -25,8 +27,14 @@ EXIT_USAGE: Final = 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["webhooks"]:
+        return webhooks.main(arguments[1:])
     parser = argparse.ArgumentParser(
-        prog="python -m host", description="The untrusted host process of a Cosigner enclave."
+        prog="python -m host",
+        description="The untrusted host process of a Cosigner enclave.",
+        epilog="commands:\n  webhooks    look at webhooks, send them again, try an endpoint",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="configuration (JSON)")
     parser.add_argument("--json", action="store_true", help="say in JSON when the API answers, or why not")

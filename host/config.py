@@ -6,6 +6,7 @@ Secrets are not in it: credentials come from a file of their own or from AWS's c
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -15,11 +16,12 @@ from msgspec import Meta
 from protocol.envelope.address import VMADDR_CID_ANY, Address
 from protocol.envelope.errors import Culprit
 from protocol.envelope.limits import MAX_HTTP_BODY
-from protocol.envelope.messages import HostName, Port
+from protocol.envelope.messages import EnvironmentName, HostName, Port
 
 from .errors import HostError
 
 MAX_CONFIG: Final = 256 << 10  # bytes
+SCHEDULE: Final = (0.0, 15.0, 60.0, 600.0, 3600.0, 86400.0)  # seconds: 15 s, 1 min, 10 min, 1 h, 1 day
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=1, le=65536)]
@@ -110,6 +112,35 @@ class S3AuditLog(_Section, frozen=True, tag_field="sink", tag="s3"):
     prefix: Annotated[str, Meta(max_length=512, pattern=r"^([A-Za-z0-9_-]+/)*\Z")] = ""
 
 
+class WebhooksSection(_Section, frozen=True):
+    """How developers' endpoints are reached (``docs/spec/webhooks.md``). Where they are, the enclave says.
+
+    :ivar allow_private: mock mode: ``http``, endpoints on this machine and in private networks, names without a dot, any port. Never in production:
+        whoever sets an endpoint could reach what the host can reach.
+    :ivar ports: beside 443.
+    :ivar ca_file: PEM file of authorities instead of the public ones that botocore ships.
+    :ivar environment_names: what webhooks call environments; others are called by their id.
+    :ivar concurrency: attempts at one environment's endpoint at once.
+    :ivar timeout: seconds for one attempt. :ivar poll: seconds between two looks for what became due.
+    :ivar schedule: seconds from the first attempt to each, 0 first; after the last one a webhook is a dead letter.
+    :ivar retention_days: how long webhooks that ended are kept, dead letters among them.
+    """
+
+    allow_private: bool = False
+    ports: Annotated[list[Port], Meta(max_length=16)] = []
+    ca_file: PathText | None = None
+    environment_names: Annotated[
+        dict[EnvironmentName, Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=64)
+    ] = {}
+    concurrency: Annotated[int, Meta(ge=1, le=256)] = 16
+    timeout: Annotated[float, Meta(gt=0, le=60)] = 15
+    poll: Annotated[float, Meta(gt=0, le=60)] = 1
+    schedule: Annotated[list[Annotated[float, Meta(ge=0, le=604800)]], Meta(min_length=1, max_length=16)] = (
+        msgspec.field(default_factory=lambda: list(SCHEDULE))
+    )
+    retention_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+
+
 class Limits(_Section, frozen=True):
     """Bounds on what clients and the enclave may have under way.
 
@@ -171,6 +202,7 @@ class Config(_Section, frozen=True):
     manifest: PathText
     credentials: FileCredentials | InstanceCredentials
     audit_log: FileAuditLog | S3AuditLog | None = None
+    webhooks: WebhooksSection = WebhooksSection()
     limits: Limits = Limits()
     timing: Timing = Timing()
 
@@ -207,6 +239,9 @@ def parse(raw: bytes) -> Config:
     _check_choices(config)
     _check_addresses(config)
     _check_destinations(config.tunnel.allow)
+    schedule = config.webhooks.schedule
+    if schedule[0] != 0 or any(later <= earlier for earlier, later in itertools.pairwise(schedule)):
+        raise _invalid("webhooks.schedule", "give growing numbers of seconds, the first one 0")
     return config
 
 
@@ -269,7 +304,7 @@ def _hint(field: str) -> str:
     name = field.rpartition(".")[2]
     if name in {"listen", "address", "storage", "tunnel", "obituary", "dial"}:
         return " (an address is unix:/PATH, tcp:HOST:PORT or vsock:CID:PORT)"
-    if name in {"manifest", "sqlite", "path", "address_file"}:
+    if name in {"manifest", "sqlite", "path", "address_file", "ca_file"}:
         return " (give an absolute path)"
     if name == "host":
         return " (give one whole host name, a lower-case name without wildcards)"

@@ -24,10 +24,13 @@ class Fields(TypedDict, total=False):
     bytes_out: int
     code: str
     destination: str
+    environment: str
+    event_id: str  # of a webhook
     error: str  # the class of an exception, never its text
     exit_code: int
     line: str  # a line that the enclave process wrote
     logger: str
+    message_id: str  # of a webhook
     method: str
     milliseconds: float
     operation: str

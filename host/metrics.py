@@ -105,6 +105,14 @@ class Metrics:
         self.tunnel_bytes = Counter(
             "cosigner_host_tunnel_bytes", "Bytes through tunnels.", ["direction"], registry=registry
         )
+        self.webhooks = Counter(
+            "cosigner_host_webhooks",
+            "Webhooks queued, and their attempts by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("queued", "delivered", "failed", "dead", "dropped"):
+            self.webhooks.labels(outcome)
         self._seconds_by_route: dict[str, Histogram] = {}
         self._requests_by_answer: dict[tuple[str, int], Counter] = {}
         self.phase("")

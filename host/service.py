@@ -38,6 +38,7 @@ from .storage_port import StoragePort
 from .supervisor import Supervisor
 from .tending import Care
 from .tunnel import TunnelPort
+from .webhooks.service import dispatcher
 from .whereabouts import locator
 
 _BACKLOG: Final = 1024
@@ -52,7 +53,7 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
     """Run the host until ``stop`` is set.
 
     :param listening: called once with the API's URL, when it answers.
-    :raises HostError: ``storage_unusable``, ``audit_log_unusable`` or ``listen_failed``: the host cannot start.
+    :raises HostError: ``storage_unusable``, ``audit_log_unusable``, ``webhooks_unusable`` or ``listen_failed``: the host cannot start.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="host"))
     metrics = Metrics()
@@ -62,6 +63,8 @@ async def run(config: Config, *, log: Log, stop: asyncio.Event, listening: Liste
         audit_log = open_audit_log(config, log=log)
         stack.push_async_callback(audit_log.close)
         board = Board(log=log, metrics=metrics)
+        webhooks = dispatcher(config.webhooks, store.outbox, log=log, metrics=metrics)
+        await stack.enter_async_context(_task(webhooks.run()))
         await _start_ports(config, store, audit_log, stack, board=board, log=log, metrics=metrics)
         supervisor = Supervisor(
             locate=locator(config.enclave),

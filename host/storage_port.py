@@ -109,9 +109,8 @@ class StoragePort(Listener):
                     return Missing() if stored is None else Found(epoch=stored.epoch, value=stored.value)
                 case StorageList(prefix=prefix, after=after, count=count):
                     return Keys(keys=await self._store.keys(prefix, after=after, count=count))
-                case StoragePut(key=key, expected=expected, epoch=epoch, value=value, event=event):
-                    arrival = None if event is None else read_event(event, now=self._clock())
-                    await self._store.put(key, expected=expected, epoch=epoch, value=value, arrival=arrival)
+                case StoragePut():
+                    await self._put(request)
                 case StorageDelete(key=key, expected=expected):
                     await self._store.delete(key, expected=expected)
                 case LogAppend(chain=chain, first=first, entries=entries):
@@ -127,3 +126,12 @@ class StoragePort(Listener):
             self.log.event("storage_failed", "error", code=error.code, reason=error.message)
             return Fault.of(error)
         return Done()
+
+    async def _put(self, request: StoragePut) -> None:
+        event = request.event
+        arrival = None if event is None else read_event(event, now=self._clock())
+        await self._store.put(
+            request.key, expected=request.expected, epoch=request.epoch, value=request.value, arrival=arrival
+        )
+        if arrival is not None and arrival.message_id is not None:
+            self._metrics.webhooks.labels("queued").inc()

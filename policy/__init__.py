@@ -20,6 +20,7 @@ from .summary import (
     EvmTypedData,
     RawDigest,
     SolanaInstruction,
+    SolanaText,
     SolanaTransaction,
     Summary,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Rule",
     "RuleVerdict",
     "SolanaInstruction",
+    "SolanaText",
     "SolanaTransaction",
     "Summary",
     "Usage",

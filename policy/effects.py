@@ -10,6 +10,7 @@ from .summary import (
     EvmTransaction,
     EvmTypedData,
     RawDigest,
+    SolanaText,
     SolanaTransaction,
     Summary,
 )
@@ -26,6 +27,8 @@ def facts_of(summary: Summary) -> Facts:
             return effects_evm.typed_data(summary)
         case SolanaTransaction():
             return effects_solana.transaction(summary)
+        case SolanaText():
+            return effects_solana.text()
         case BitcoinTransaction():
             return effects_bitcoin.transaction(summary)
         case RawDigest():

@@ -12,7 +12,7 @@ from . import facts as f
 from .addresses import SVM
 from .assets import Coin
 from .associated import ASSOCIATED_TOKEN, TOKEN, TOKEN_2022, associated_account
-from .facts import Facts, Party
+from .facts import MESSAGE, Facts, Party
 from .summary import SolanaInstruction, SolanaTransaction
 
 SYSTEM: Final = "11111111111111111111111111111111"
@@ -46,6 +46,11 @@ def transaction(summary: SolanaTransaction) -> Facts:
                 "Whose token account this is, the message does not say."
             )
     return facts
+
+
+def text() -> Facts:
+    """A text: for whoever accepts it."""
+    return Facts.opaque(SVM, MESSAGE, "What is done with a message is not known.")
 
 
 def _conceal(facts: Facts, instruction: SolanaInstruction) -> None:

@@ -17,6 +17,7 @@ from .summary import (
     EvmTransaction,
     EvmTypedData,
     SolanaInstruction,
+    SolanaText,
     SolanaTransaction,
     Summary,
 )
@@ -29,7 +30,7 @@ def summary_of(kind: str, details: Details, *, wallet: str = "", network: str = 
     """What a payload does.
 
     :param kind: as in :func:`threshold.tasks.signing_task`: ``evm_transaction``, ``evm_message``, ``evm_typed_data``,
-        ``solana_message``, ``psbt``.
+        ``solana_message``, ``solana_text``, ``psbt``.
     :param details: what ``threshold.payload``'s function for this kind returned.
     :param wallet: for ``solana_message`` the wallet's address.
     :param network: for ``psbt`` the wallet's network.
@@ -44,6 +45,8 @@ def summary_of(kind: str, details: Details, *, wallet: str = "", network: str = 
             return evm_typed_data(details)
         case "solana_message":
             return solana_transaction(details, wallet)
+        case "solana_text":
+            return SolanaText()
         case "psbt":
             return bitcoin_transaction(details, network)
         case _:

@@ -62,6 +62,11 @@ class EvmTypedData:
 
 
 @dataclass(frozen=True, slots=True)
+class SolanaText:
+    """A text that is signed as it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class SolanaInstruction:
     """One instruction. An account is ``None`` where it comes from an address lookup table, so it is nobody that signs."""
 
@@ -107,7 +112,13 @@ class RawDigest:
 
 
 Summary: TypeAlias = (
-    EvmTransaction | EvmMessage | EvmTypedData | SolanaTransaction | BitcoinTransaction | RawDigest
+    EvmTransaction
+    | EvmMessage
+    | EvmTypedData
+    | SolanaTransaction
+    | SolanaText
+    | BitcoinTransaction
+    | RawDigest
 )
 
 

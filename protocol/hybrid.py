@@ -10,6 +10,7 @@ what is inside.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Annotated, Final, Literal, NoReturn
 
@@ -28,7 +29,7 @@ from .envelope.errors import Culprit, ProtocolError
 ALGORITHM: Final = "HYBRID-RSA-AES-256"
 MIN_KEY_BITS: Final = 2048
 MAX_KEY_BITS: Final = 4096
-MAX_CONTENT: Final = 16 << 10  # bytes; two envelopes fit into the data of one event
+MAX_CONTENT: Final = 16 << 10  # bytes; with the envelope of an API key it fits into the data of one event
 MAX_PEM: Final = 8 << 10
 _EXPONENT: Final = 65537
 _KEY: Final = 32
@@ -75,16 +76,16 @@ def parse(value: object) -> Envelope:
 class EncryptionKey:
     """A receiver's public key: RSA of 2,048 to 4,096 bits with the exponent 65537.
 
-    :ivar kid: its name. :ivar pem: its one PEM encoding (SubjectPublicKeyInfo, RFC 5280 §4.1.2.7).
+    :ivar kid: its name. :ivar der: its one encoding (SubjectPublicKeyInfo, RFC 5280 §4.1.2.7). :ivar pem: the same in PEM.
     """
 
     def __init__(self, key: rsa.RSAPublicKey, kid: str) -> None:
         _check_public(key)
         self._key = key
         self.kid: Final = kid
-        self.pem: Final = key.public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        self.der: Final = key.public_bytes(serialization.Encoding.DER, form)
+        self.pem: Final = key.public_bytes(serialization.Encoding.PEM, form)
 
     @classmethod
     def from_pem(cls, pem: bytes, kid: str) -> EncryptionKey:
@@ -99,6 +100,28 @@ class EncryptionKey:
         if not isinstance(key, rsa.RSAPublicKey):
             _unfit("it is no RSA public key in PEM")
         return cls(key, kid)
+
+    @classmethod
+    def from_der(cls, der: bytes, kid: str) -> EncryptionKey:
+        """Read a public key that is in its one encoding.
+
+        :raises ProtocolError: ``encryption_key_unfit``.
+        """
+        try:
+            key = serialization.load_der_public_key(der) if len(der) <= MAX_PEM else None
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            key = None
+        if not isinstance(key, rsa.RSAPublicKey):
+            _unfit("it is no RSA public key in DER")
+        found = cls(key, kid)
+        if found.der != der:
+            _unfit("it is not in its one encoding")
+        return found
+
+    @property
+    def hash(self) -> bytes:
+        """SHA-256 of :ivar der:, for comparing."""
+        return hashlib.sha256(self.der).digest()
 
     def encrypt(self, content: bytes) -> Envelope:
         """Encrypt 0 to 16,384 bytes under a fresh key and IV.

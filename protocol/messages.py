@@ -159,6 +159,17 @@ class SolanaPayload(Message, frozen=True, tag="solana_message"):
         return self.message
 
 
+class SolanaTextPayload(Message, frozen=True, tag="solana_text"):
+    """A text that a Solana wallet signs as it is, as a wallet adapter's ``signMessage`` does: UTF-8, no control characters."""
+
+    text: Annotated[bytes, Meta(min_length=1, max_length=65515)]
+
+    @property
+    def content(self) -> bytes:
+        """The payload's bytes."""
+        return self.text
+
+
 class PsbtPayload(Message, frozen=True, tag="psbt"):
     """A PSBT of version 0 (BIP-174, BIP-371)."""
 
@@ -204,7 +215,7 @@ class EvmTypedDataPayload(Message, frozen=True, tag="evm_typed_data"):
         return self.typed_data
 
 
-Payload = SolanaPayload | PsbtPayload
+Payload = SolanaPayload | SolanaTextPayload | PsbtPayload
 EvmPayload = EvmTransactionPayload | EvmMessagePayload | EvmTypedDataPayload
 
 

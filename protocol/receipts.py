@@ -73,12 +73,14 @@ class Opening(Message, frozen=True, tag="opening"):
 class LoggedActor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose session it was.
 
-    :ivar session_key: SHA-256 of the session key.
-    :ivar login: which login registered the session key; empty if none did (a service account's key vouched for it).
+    :ivar user_id: of a delegate: the user whose wallet it is.
+    :ivar session_key: SHA-256 of the session key; of a delegate: of its share set's id.
+    :ivar login: which login registered the session key; empty if none did (a service account's key vouched for it); of a delegate:
+        ``delegate:SHARE_SET``.
     """
 
     user_id: UserId
-    kind: Literal["user", "service"]
+    kind: Literal["user", "service", "delegate"]
     session_key: Hash
     login: Subject
 
@@ -107,7 +109,7 @@ class UncheckedEvidence(Message, frozen=True, tag="unchecked"):
 class TokenEvidence(Message, frozen=True, tag="token"):
     """A token or an offline signature, which is not kept here: SHA-256 of its bytes. Never of anything that can be guessed."""
 
-    what: Literal["jwt", "account_key", "recovery_key", "release_gate"]
+    what: Literal["jwt", "account_key", "recovery_key", "release_gate", "delegate_key"]
     hash: Hash
 
 

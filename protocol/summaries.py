@@ -24,6 +24,20 @@ from .accounts import (
     SetRecoveryKey,
     UnlinkLogin,
 )
+from .delegation import (
+    BeginDelegation,
+    CommitDelegation,
+    DelegateLogin,
+    DelegationSettings,
+    DelegationTerms,
+    DenyDelegation,
+    DeveloperKey,
+    FinishDelegation,
+    RevokeDelegation,
+    RevokeDelegationAsAdministrator,
+    SetDelegationSettings,
+    TightenDelegation,
+)
 from .envelope.messages import Message
 from .lifecycle import (
     AbortReshare,
@@ -58,11 +72,22 @@ _TOLD: Final[dict[type[Message], tuple[str, ...]]] = {
     SetRecoveryKey: ("algorithm", "public_key"),
     Recover: ("name", "credential", "session_key"),
     HandOver: ("user_id",),
+    SetDelegationSettings: ("settings", "version", "new_secret"),
+    BeginDelegation: ("epoch", "terms", "parties"),
+    FinishDelegation: ("share_set_id",),
+    CommitDelegation: ("share_set_id", "epoch"),
+    RevokeDelegation: ("share_set_id",),
+    RevokeDelegationAsAdministrator: ("share_set_id",),
+    TightenDelegation: ("share_set_id", "rules", "expires_at"),
+    DenyDelegation: ("denied",),
+    DelegateLogin: ("share_set_id",),
     NewServiceAccount: ("name", "credential"),
     SetPolicy: ("expected", "content"),
 }
 """What is told of a request. What does not stand here is not told: above all no token and no code."""
-_AS_THEY_ARE: Final = frozenset({"credential_id", "expected"})  # bytes that are public names themselves
+_AS_THEY_ARE: Final = frozenset(
+    {"credential_id", "expected", "key_hash"}
+)  # bytes that are public names themselves
 
 
 def summary_of(request: Message) -> dict[str, object]:
@@ -78,6 +103,8 @@ def _told(name: str, value: object) -> object:
             return value is not None  # whether there is one; nothing that helps to guess it
         case list():
             return [_told(name, one) for one in value]
+        case DelegationTerms() | DelegationSettings() | DeveloperKey():
+            return {member: _told(member, getattr(value, member)) for member in value.__struct_fields__}
         case NewKey():
             return {
                 "type": "key",

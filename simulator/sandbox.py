@@ -89,6 +89,12 @@ RULES: Final[tuple[dict[str, Any], ...]] = (
         "payloads": ["message", "typedData"],
     },
     {
+        "name": "texts of Solana wallets",
+        "ruleType": "allow",
+        "chain": "SVM",
+        "payloads": ["message"],
+    },
+    {
         "name": "wallets, credentials, policy",
         "ruleType": "allow",
         "operations": [

@@ -61,6 +61,7 @@ __all__ = [
     "solana_address",
     "solana_assemble",
     "solana_inspect",
+    "solana_text_inspect",
     "verify_signature",
 ]
 
@@ -650,6 +651,13 @@ def solana_inspect(message: bytes) -> SolanaSummary:
 
     :raises PayloadError: ``solana_too_large``, ``solana_malformed``, ``solana_version_unsupported``,
         ``solana_invalid``.
+    """
+
+def solana_text_inspect(message: bytes) -> str:
+    """Read a text that a Solana wallet signs as it is, as a wallet adapter's ``signMessage`` does.
+
+    :param message: UTF-8, 1 to 65515 bytes, without control characters.
+    :raises PayloadError: ``solana_text_too_large``, ``solana_text_invalid``, ``solana_text_is_message``.
     """
 
 def solana_assemble(message: bytes, signatures: dict[bytes, bytes]) -> bytes:

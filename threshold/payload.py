@@ -23,6 +23,7 @@ from ._native import (
     solana_address,
     solana_assemble,
     solana_inspect,
+    solana_text_inspect,
 )
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "solana_address",
     "solana_assemble",
     "solana_inspect",
+    "solana_text_inspect",
 ]
 
 

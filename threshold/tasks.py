@@ -16,6 +16,7 @@ _CHAINS: Final = {
     "psbt": "bitcoin",
     "evm_transaction": "ethereum",
     "evm_message": "ethereum",
+    "solana_text": "solana",
     "evm_typed_data": "ethereum",
 }
 _WEI: Final = (
@@ -51,7 +52,7 @@ def signing_task(
 ) -> SigningTask:
     """What a payload asks of a wallet.
 
-    :param kind: ``solana_message``, ``psbt``, ``evm_transaction``, ``evm_message`` or ``evm_typed_data``.
+    :param kind: ``solana_message``, ``solana_text``, ``psbt``, ``evm_transaction``, ``evm_message`` or ``evm_typed_data``.
     :param chain: the wallet's chain, ``solana``, ``bitcoin`` or ``ethereum``.
     :param public_key: the key that signs: the wallet's group public key, or one derived from it.
     :param network: the wallet's network, empty where its chain has none.
@@ -62,6 +63,8 @@ def signing_task(
     match kind:
         case "solana_message":
             return solana_task(content, public_key)
+        case "solana_text":
+            return solana_text_task(content, public_key)
         case "psbt":
             return psbt_task(content, public_key, network)
         case "evm_transaction":
@@ -99,6 +102,20 @@ def solana_task(message: bytes, public_key: bytes) -> SigningTask:
     return SigningTask(
         digests=[details["signed_bytes"]], tweaks=None, inputs=[], summary=summary, details=details
     )
+
+
+def solana_text_task(message: bytes, public_key: bytes) -> SigningTask:
+    """What a text asks of the Solana wallet with the 32-byte ``public_key``: a signature over its bytes.
+
+    :raises PayloadError: ``solana_text_too_large``, ``solana_text_invalid``, ``solana_text_is_message``.
+    """
+    text = payloads.solana_text_inspect(message)
+    summary: dict[str, object] = {
+        "from": payloads.solana_address(public_key),
+        "length": len(message),
+        "text": text,
+    }
+    return SigningTask(digests=[message], tweaks=None, inputs=[], summary=summary, details={"text": text})
 
 
 def psbt_task(psbt: bytes, public_key: bytes, network: str) -> SigningTask:

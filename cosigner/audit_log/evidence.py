@@ -47,6 +47,20 @@ def check_evidence(decision: Decision) -> None:
         _check(given.evidence, approval.hash)
 
 
+def check_signature(algorithm: str, public_key: bytes, digest: bytes, signature: bytes) -> None:
+    """Check one signature by a key.
+
+    :param public_key: DER SubjectPublicKeyInfo.
+    :raises EvidenceError: it does not hold, or the key is none that is registered.
+    """
+    try:
+        _check_key(algorithm, public_key, digest, signature)
+    except InvalidSignature:
+        raise EvidenceError("a signature does not hold") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise EvidenceError("a key cannot be read") from None
+
+
 def _check(evidence: object, digest: bytes) -> None:
     try:
         match evidence:

@@ -12,6 +12,7 @@ from policy.rules import LAYERS
 from .. import mock_issuer  # noqa: TID252
 from ..approvals import DEFAULT_LIFETIME  # noqa: TID252
 from . import credentials, rules, sessions
+from .delegations_parser import add_approvals
 from .inputs import derivation_path
 
 Parser = TypeVar("Parser", bound=argparse.ArgumentParser)
@@ -363,7 +364,7 @@ def _add_approve(subparsers: Subparsers, parents: Parents) -> None:
         help="hash of the layer that is replaced (`cosigner policy get`); 64 zeros if there is none",
     )
     layer.set_defaults(run=rules.approve_policy)
-    for command in (signing, layer):
+    for command in (signing, layer, *add_approvals(commands, parents)):
         command.add_argument(
             "--administrator",
             metavar="NAME",

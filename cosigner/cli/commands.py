@@ -25,8 +25,8 @@ from .offline import offline_wallet
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..client import EthereumSignature  # noqa: TID252
     from ..offline import OfflineWallet  # noqa: TID252
+    from ..signed import EthereumSignature  # noqa: TID252
     from .output import Output
 
 
@@ -121,13 +121,16 @@ async def wallet_address(options: argparse.Namespace, output: Output) -> None:
 
 async def sign_solana(options: argparse.Namespace, output: Output) -> None:
     """``cosigner sign solana``."""
-    message = solana_message_from(read_file(options.file))
+    content = read_file(options.file)
+    message = content if options.text else solana_message_from(content)
     if options.share_file:
-        signed = await _offline(options, output).sign_solana(message)
+        offline = _offline(options, output)
+        signed = await (offline.sign_solana_text if options.text else offline.sign_solana)(message)
     else:
         async with opening.client(options, output) as client:
+            sign = client.sign_solana_text if options.text else client.sign_solana
             with output.step("Signing with the enclave"):
-                signed = await client.sign_solana(options.wallet, message, **opening.given(options))
+                signed = await sign(options.wallet, message, **opening.given(options))
     data, lines = describe.solana_signature(signed)
     output.result(data, lines)
 

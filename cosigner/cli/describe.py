@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from protocol.wallets import BackupInfo, WalletEntry, WalletStatus
 
     from ..audit import PcrComparison  # noqa: TID252
-    from ..client import BitcoinSignature, EthereumSignature, SolanaSignature  # noqa: TID252
+    from ..signed import BitcoinSignature, EthereumSignature, SolanaSignature  # noqa: TID252
     from ..store import StoredWallet  # noqa: TID252
 
 Described = tuple[dict[str, object], list[str]]

@@ -18,6 +18,7 @@ from .. import config  # noqa: TID252
 from . import commands, sessions
 from .accounts_parser import add_accounts, authorizing
 from .audit_logs_parser import add_audit_log
+from .delegations_parser import add_delegate
 from .inputs import derivation_path
 from .output import Output
 from .policies_parser import add_policy
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add_accounts(subparsers, acting)
     add_wallet(subparsers, acting)
     add_recover_offline(subparsers, [everywhere, _unlocking()])
+    add_delegate(subparsers, acting)
     _add_sign(subparsers, acting)
 
     audit = subparsers.add_parser("audit", help="check what runs against what it should be")
@@ -133,8 +135,10 @@ def _add_sign(subparsers: argparse._SubParsersAction[_Parser], acting: list[_Par
         "solana",
         parents=acting,
         help="sign a Solana message",
-        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary.",
+        description="Sign a serialized Solana message (legacy or version 0), given as base64, hexadecimal or binary; or with --text "
+        "a text as it is, as a wallet adapter's signMessage does.",
     )
+    solana.add_argument("--text", action="store_true", help="FILE is a text, not a transaction")
     solana.set_defaults(run=commands.sign_solana)
     bitcoin = signs.add_parser(
         "bitcoin",

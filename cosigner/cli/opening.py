@@ -90,11 +90,18 @@ def write_key(path: Path, key: SigningKey, passphrase_file: Path | None) -> None
 
     :raises CosignerError: ``output_unwritable``, ``key_passphrase_missing``.
     """
-    pem = key.to_pem(_new_passphrase(path, passphrase_file))
+    write_new(path, key.to_pem(_new_passphrase(path, passphrase_file)))
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new file that is readable by its owner only, durably. An existing file stays.
+
+    :raises CosignerError: ``output_unwritable``.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -56,7 +56,7 @@ async def approve_signing(options: argparse.Namespace, output: Output) -> None:
     """``cosigner approve signing``."""
     payload = _payload(options, read_file(options.file))
     request = approvals.signing_request(options.wallet, payload, options.path)
-    await _approve(options, output, request)
+    await approve(options, output, request)
 
 
 async def approve_policy(options: argparse.Namespace, output: Output) -> None:
@@ -68,10 +68,11 @@ async def approve_policy(options: argparse.Namespace, output: Output) -> None:
         expected=bytes.fromhex(options.replaces),
         content=content,
     )
-    await _approve(options, output, request)
+    await approve(options, output, request)
 
 
-async def _approve(options: argparse.Namespace, output: Output, request: Request) -> None:
+async def approve(options: argparse.Namespace, output: Output, request: Request) -> None:
+    """Write an approval of a request that somebody else will make, as an administrator or as the user who is logged in."""
     if options.administrator is not None:
         key = opening.key_from(options)
         if key is None:

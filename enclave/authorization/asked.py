@@ -8,6 +8,7 @@ from enclave import faults
 from policy import PolicyError, summary_of
 from policy.rendering import headline
 from protocol import accounts as a
+from protocol import delegation as d
 from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError, Culprit
@@ -44,6 +45,7 @@ def wallet_ruled(request: Message) -> str | None:
             | life.BeginReshare(wallet_id=wallet_id)
             | life.ExportShare(wallet_id=wallet_id)
             | life.OpenBackup(wallet_id=wallet_id)
+            | d.BeginDelegation(wallet_id=wallet_id)
         ):
             return wallet_id
         case a.SetPolicy(layer="wallet" | "signer", subject=subject):

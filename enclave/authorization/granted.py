@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from enclave.actors import Actor
     from enclave.signing import Signing
     from enclave.vault import OpenedWallet
+    from protocol.actions import SignedApproval
     from protocol.envelope.messages import Message, SignedEntry
 
     from .permits import Permit
@@ -31,6 +32,7 @@ class Granted:
     :ivar opened: that wallet, where the request reads or signs.
     :ivar signing: what is signed.
     :ivar receipt: of the decision.
+    :ivar approvals: those that were verified and counted.
     """
 
     actor: Actor | None
@@ -41,6 +43,7 @@ class Granted:
     opened: OpenedWallet | None = None
     signing: Signing | None = None
     receipt: SignedEntry | None = None
+    approvals: tuple[SignedApproval, ...] = ()
 
     def need_actor(self) -> Actor:
         """Whose request it is.

@@ -101,7 +101,7 @@ class Journal:
         :raises CosignerError: ``receipt_failed``.
         """
         self._counters["denied"] += 1
-        if judged.actor is None or not self._may_log(judged.actor.user_id, judged.now):
+        if judged.actor is None or not self._may_log(judged.actor.principal, judged.now):
             self._counters["denied_unlogged"] += 1
             return None
         return await self._log.append(_decision(judged, code))

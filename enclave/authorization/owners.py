@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from protocol import accounts as a
+from protocol import delegation as d
 from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError, Culprit
@@ -31,8 +32,14 @@ _UsesWallet = (
     | life.ConfirmBackup
     | life.OpenBackup
     | life.RemoveBackup
+    | d.BeginDelegation
+    | d.FinishDelegation
+    | d.CommitDelegation
+    | d.TightenDelegation
 )
-_SeesWallet = m.GetWallet | life.DeleteWallet  # also of what is deleted
+_SeesWallet = (
+    m.GetWallet | life.DeleteWallet | d.ListDelegations | d.RevokeDelegation
+)  # also of what is deleted
 _NamesEpoch = m.Sign | m.SignEcdsa | life.ExportShare
 
 
@@ -70,12 +77,16 @@ class Owners:
 
     async def own(self, actor: Actor, wallet_id: str) -> OpenedWallet:
         """A wallet of this user. The record of its owner and its share must agree on who made it: a host can hide the one, so that somebody
-        else may claim the wallet, but it cannot make the other.
+        else may claim the wallet, but it cannot make the other. A delegate gets its own share set, of the one wallet that it is for, while
+        that is still its user's.
 
         :raises CosignerError: ``not_owner``, ``wallet_unknown``, and those of vault and storage.
         """
+        delegation = actor.delegation
+        if delegation is not None and wallet_id != delegation.wallet_id:
+            raise CosignerError("not_owner", "This delegation is for another wallet.", culprit=Culprit.CLIENT)
         record = await self._wallets.require_owner(actor, wallet_id)
-        opened = await self._vault.open(wallet_id)
+        opened = await self._vault.open(wallet_id, None if delegation is None else delegation.share_set_id)
         if opened.creator != record.creator:
             raise CosignerError("not_owner", "This wallet is not this user's.", culprit=Culprit.STORAGE)
         return opened

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from protocol import accounts as a
+from protocol import delegation as d
 from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.receipts import GetLogHead
@@ -31,6 +32,7 @@ class Requirement:
     :ivar strong: whether a user without any credential cannot have it at all.
     :ivar device_code: whether a device code may stand in for that credential.
     :ivar administrators: whether the environment's administrators must approve it, in place of rules.
+    :ivar delegate: whether a delegate may ask for it, of its own share set, in place of a user. ``credential`` then binds users alone.
     """
 
     who: Who = "user"
@@ -40,25 +42,28 @@ class Requirement:
     strong: bool = False
     device_code: bool = False
     administrators: bool = False
+    delegate: bool = False
 
 
 _READ: Final = Requirement()
+_ADMINISTRATORS: Final = Requirement(action=True, administrators=True)
 _OPEN: Final = Requirement(who="anybody")
 _CREDENTIAL: Final = Requirement(action=True, rules="credential", credential=True)
 
 REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
-    m.Close: _OPEN,
+    m.Close: Requirement(who="anybody", delegate=True),
     a.Login: _OPEN,  # a JWT vouches
     a.KeyLogin: _OPEN,  # the account's key vouches
     a.BeginCredential: _OPEN,  # a challenge; of use to nobody without what follows
     a.Recover: _OPEN,  # the recovery key vouches
-    m.GetWallet: _READ,
+    d.DelegateLogin: _OPEN,  # the wallet's API key and the share vouch
+    m.GetWallet: Requirement(delegate=True),
     a.GetAccount: _READ,
     a.GetPolicy: _READ,
     GetLogHead: _OPEN,  # auditors are nobody's users; it says how many decisions there were
     a.ListSessionKeys: _READ,
-    m.Sign: Requirement(action=True, rules="sign"),
-    m.SignEcdsa: Requirement(action=True, rules="sign"),
+    m.Sign: Requirement(action=True, rules="sign", delegate=True),
+    m.SignEcdsa: Requirement(action=True, rules="sign", delegate=True),
     m.BeginDkg: Requirement(action=True, rules="create"),
     m.FinishDkg: _READ,  # completes what was authorized when it began, in the same session
     life.ListWallets: _READ,
@@ -73,6 +78,19 @@ REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     life.ConfirmBackup: Requirement(action=True),  # the share in the backup vouches
     life.OpenBackup: Requirement(action=True, rules="reshare", credential=True),  # whoever recovers reshares
     life.RemoveBackup: Requirement(action=True, credential=True),
+    d.GetDelegationSettings: _READ,
+    d.SetDelegationSettings: _ADMINISTRATORS,
+    d.PingWebhook: _ADMINISTRATORS,
+    d.BeginDelegation: Requirement(action=True, rules="delegate", credential=True),
+    d.FinishDelegation: _READ,  # completes what was authorized when it began, in the same session
+    d.CommitDelegation: Requirement(action=True),  # the new shares vouch
+    d.ListDelegations: Requirement(delegate=True),
+    d.RevokeDelegation: Requirement(
+        action=True, delegate=True
+    ),  # no rule may keep a user from shutting an app out
+    d.RevokeDelegationAsAdministrator: _ADMINISTRATORS,
+    d.TightenDelegation: Requirement(action=True, credential=True, delegate=True),
+    d.DenyDelegation: Requirement(action=True),
     a.HandOver: Requirement(action=True, rules="delegate", credential=True),
     a.RevokeSessionKeys: Requirement(action=True),  # no rule may keep a user from shutting a thief out
     a.CancelRecovery: Requirement(action=True, credential=True),
@@ -92,9 +110,9 @@ REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     a.SetPolicy: Requirement(
         action=True, rules="policy", credential=True
     ),  # the environment's: administrators
-    a.NewServiceAccount: Requirement(action=True, administrators=True),
+    a.NewServiceAccount: _ADMINISTRATORS,
 }
-ENVIRONMENT_POLICY: Final = Requirement(action=True, administrators=True)
+ENVIRONMENT_POLICY: Final = _ADMINISTRATORS
 REFRESH: Final = Requirement(action=True, rules="refresh")  # the same parties get new shares
 ACTIONS: Final = frozenset(
     str(kind.__struct_config__.tag) for kind, requirement in REQUIREMENTS.items() if requirement.action

@@ -47,11 +47,26 @@ class RulesInForce:
 
     :ivar versions: names these very rules.
     :ivar counted: names of the layers that have rolling totals.
+    :ivar signer: whose the totals of the layer ``signer`` are; empty: the user's.
     """
 
     policy: Policy
     versions: tuple[PolicyVersion, ...]
     counted: frozenset[str]
+    signer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignerRules:
+    """The layer ``signer`` of a delegate: what the user approved, or what was said beside it later.
+
+    :ivar name: whose the totals are, as a part of a record's key: the share set's id, and more where there are several such layers.
+    :ivar content: canonical.
+    """
+
+    name: str
+    version: int
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +89,25 @@ class Rulebook:
         self._absent: OrderedDict[str, float] = OrderedDict()
         self._changes = 0
 
-    async def in_force(self, user_id: str, wallet_id: str | None = None) -> RulesInForce:
-        """The rules for what a user does, with a wallet or without.
+    async def in_force(
+        self, user_id: str, wallet_id: str | None = None, delegate: SignerRules | None = None
+    ) -> RulesInForce:
+        """The rules for what a user does, with a wallet or without; or for what a delegate does with the user's wallet.
 
+        :param delegate: in the place of the user's own layer ``signer``.
         :raises CosignerError: as :meth:`enclave.records.Records.read`.
         """
         wanted: list[tuple[LayerName, str]] = [("environment", ""), ("account", user_id)]
         if wallet_id is not None:
-            wanted += [("wallet", wallet_id), ("signer", f"{wallet_id}:{user_id}")]
+            wanted.append(("wallet", wallet_id))
+        if wallet_id is not None and delegate is None:
+            wanted.append(("signer", f"{wallet_id}:{user_id}"))
+        found = [(name, subject, *await self._read(name, subject)) for name, subject in wanted]
+        if delegate is not None:
+            subject = f"{wallet_id}:{delegate.name}".replace("/", ":")
+            found.append(("signer", subject, delegate.content, delegate.version))
         layers, versions, counted = [], [], []
-        for name, subject in wanted:
-            content, revision = await self._read(name, subject)
+        for name, subject, content, revision in found:
             if content:
                 parsed = self._parse(content)
                 layers.append(parsed.layer)
@@ -93,7 +116,12 @@ class Rulebook:
                 )
                 if parsed.counts:
                     counted.append(name)
-        return RulesInForce(Policy(tuple(layers)), tuple(versions), frozenset(counted))
+        return RulesInForce(
+            Policy(tuple(layers)),
+            tuple(versions),
+            frozenset(counted),
+            "" if delegate is None else delegate.name,
+        )
 
     async def show(self, layer: LayerName, subject: str) -> PolicyLayer:
         """One layer; with empty content where there is none."""

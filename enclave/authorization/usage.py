@@ -82,13 +82,13 @@ class Ledgers:
     async def of(
         self, rules: RulesInForce, counted: frozenset[str], user_id: str, wallet_id: str
     ) -> AsyncIterator[Ledger]:
-        """What counts for a user's action with a wallet; nothing is read, or locked, where nothing is counted.
+        """What counts for an action with a user's wallet; nothing is read, or locked, where nothing is counted.
 
         :param counted: the layers that count this action.
         """
         scopes = [
             (f"wallets/{wallet_id}", counted & {"environment", "wallet"}),
-            (f"signers/{wallet_id}/{user_id}", counted & {"signer"}),
+            (f"signers/{wallet_id}/{rules.signer or user_id}", counted & {"signer"}),
             (f"accounts/{user_id}", counted & {"account"}),
         ]
         async with AsyncExitStack() as locks:

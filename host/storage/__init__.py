@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from host.webhooks.events import Arrival
+from host.webhooks.outbox import Outbox
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 
 
@@ -46,7 +47,11 @@ class Store(ABC):
     """A store of records. Keys are checked by the caller (``protocol.envelope.messages.StorageKey``).
 
     Every method raises :exc:`StorageError` when the store fails. A write that returned is durable.
+
+    :ivar outbox: the events that were written with records, and what became of them.
     """
+
+    outbox: Outbox
 
     @abstractmethod
     async def get(self, key: str) -> Stored | None:

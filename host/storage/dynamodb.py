@@ -15,7 +15,7 @@ import contextlib
 import functools
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from host import aws
 from host.errors import HostError
 from host.webhooks import dynamodb_items
+from host.webhooks.dynamodb_outbox import DynamoDbOutbox
 from host.webhooks.events import Arrival
 from protocol.envelope.errors import Culprit
 
@@ -68,6 +69,7 @@ class DynamoDbStore(Store):
     def __init__(self, table: str, *, region: str, endpoint: str | None = None) -> None:
         self._table = table
         self._closed = False
+        self.outbox = DynamoDbOutbox(self)
         self._locks: dict[str, _KeyLock] = {}
         try:
             make = functools.partial(
@@ -84,7 +86,7 @@ class DynamoDbStore(Store):
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dynamodb")
 
     async def get(self, key: str) -> Stored | None:
-        answer = await self._run(
+        answer = await self.run(
             lambda: self._reader.get_item(TableName=self._table, Key=_place(key), ConsistentRead=True)
         )
         item = answer.get("Item")
@@ -95,13 +97,14 @@ class DynamoDbStore(Store):
     ) -> None:
         item = {**_place(key), "epoch": {"N": str(epoch)}, "value": {"B": value}}
         async with self._in_order(key):
-            if arrival is not None and await self._run(lambda: self._write_both(item, expected, arrival)):
+            if arrival is not None and await self.run(lambda: self._write_both(item, expected, arrival)):
+                self.outbox.arrived(arrival)
                 return
-            await self._run(lambda: self._write(self._writer.put_item, expected, Item=item))
+            await self.run(lambda: self._write(self._writer.put_item, expected, Item=item))
 
     async def delete(self, key: str, *, expected: int) -> None:
         async with self._in_order(key):
-            await self._run(lambda: self._write(self._writer.delete_item, expected, Key=_place(key)))
+            await self.run(lambda: self._write(self._writer.delete_item, expected, Key=_place(key)))
 
     async def keys(self, prefix: str, *, after: str, count: int) -> list[str]:
         # Keys are ASCII, none ends in "/", and "0" follows "/": the keys below "a/" are those between "a/" and "a0".
@@ -110,7 +113,7 @@ class DynamoDbStore(Store):
         if low >= high:
             return []
         found = await asyncio.gather(
-            *(self._run(functools.partial(self._between, shard, low, high, count)) for shard in SHARDS)
+            *(self.run(functools.partial(self._between, shard, low, high, count)) for shard in SHARDS)
         )
         return sorted(key for keys in found for key in keys)[:count]
 
@@ -135,7 +138,11 @@ class DynamoDbStore(Store):
             if not lock.users:
                 del self._locks[key]
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run what blocks on a thread of the store.
+
+        :raises StorageError: it failed.
+        """
         if self._closed:
             raise StorageError("it is closed")
         try:
@@ -174,30 +181,67 @@ class DynamoDbStore(Store):
         :raises EpochConflict: the key's epoch is another.
         """
         record = {"Item": item, "ReturnValuesOnConditionCheckFailure": "ALL_OLD", **_condition(expected)}
-        transaction = [
-            {"Put": {"TableName": self._table, **put}} for put in (record, *dynamodb_items.puts(arrival))
+        reasons = self.transact([{"Put": put} for put in (record, *dynamodb_items.puts(arrival))])
+        if reasons and reasons[0].get("Code") == _CONDITION_FAILED:
+            found = reasons[0].get("Item")
+            raise EpochConflict(_stored(found).epoch if found else 0)
+        return not reasons
+
+    def transact(self, actions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Carry out ``Put`` and ``Delete`` actions, given without table names, together; repeated only when they certainly were not.
+
+        Blocks. Returns nothing, or if conditions failed and nothing was changed, the reason for each action.
+
+        :raises ClientError: it failed otherwise.
+        """
+        named = [
+            {kind: {"TableName": self._table, **content} for kind, content in action.items()}
+            for action in actions
         ]
         for attempt in range(1, _WRITE_ATTEMPTS + 1):
             try:
-                self._writer.transact_write_items(TransactItems=transaction)
+                self._writer.transact_write_items(TransactItems=named)
             except ClientError as error:
                 code = error.response.get("Error", {}).get("Code")
-                reasons = error.response.get("CancellationReasons", [])
-                codes = [reason.get("Code") for reason in reasons]
-                if code == "TransactionCanceledException" and codes[:1] == [_CONDITION_FAILED]:
-                    found = reasons[0].get("Item")
-                    raise EpochConflict(_stored(found).epoch if found else 0) from None
-                if code == "TransactionCanceledException" and codes[1:2] == [_CONDITION_FAILED]:
-                    return False
-                again = code in _NOT_CARRIED_OUT or (
-                    code == "TransactionCanceledException" and set(codes) <= _CANCELLED_FOR_NOW
-                )
-                if not again or attempt == _WRITE_ATTEMPTS:
+                reasons: list[Mapping[str, Any]] = error.response.get("CancellationReasons", [])
+                codes = {reason.get("Code") for reason in reasons}
+                if _CONDITION_FAILED in codes:
+                    return reasons
+                cancelled = code == "TransactionCanceledException" and codes <= _CANCELLED_FOR_NOW
+                if not (cancelled or code in _NOT_CARRIED_OUT) or attempt == _WRITE_ATTEMPTS:
                     raise
                 time.sleep(_BACKOFF * 2**attempt)
             else:
                 break
-        return True
+        return []
+
+    def query(self, shard: str, low: str, high: str, *, count: int, newest: bool = False) -> list[Any]:
+        """At most ``count`` items of a partition from ``low`` to ``high``, both included. Blocks."""
+        items: list[Any] = []
+        start: dict[str, object] = {}
+        while len(items) < count:
+            page = self._reader.query(
+                TableName=self._table,
+                ConsistentRead=True,
+                KeyConditionExpression="shard = :shard AND #k BETWEEN :low AND :high",
+                ExpressionAttributeNames={"#k": "key"},
+                ExpressionAttributeValues={":shard": {"S": shard}, ":low": {"S": low}, ":high": {"S": high}},
+                ScanIndexForward=not newest,
+                Limit=count - len(items),
+                **start,
+            )
+            items += page["Items"]
+            if "LastEvaluatedKey" not in page:
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        return items
+
+    def item(self, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """One item. Blocks."""
+        found: Mapping[str, Any] | None = self._reader.get_item(
+            TableName=self._table, Key=key, ConsistentRead=True
+        ).get("Item")
+        return found
 
     def _between(self, shard: str, low: str, high: str, count: int) -> list[str]:
         """At most ``count`` keys of a shard, the lowest ones, both bounds excluded."""

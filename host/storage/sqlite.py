@@ -13,14 +13,17 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from host.errors import HostError
 from host.webhooks import sqlite_tables
 from host.webhooks.events import Arrival
+from host.webhooks.sqlite_outbox import SqliteOutbox
 from protocol.envelope.errors import Culprit
 
 from . import EpochConflict, StorageError, Store, Stored
+
+T = TypeVar("T")
 
 APPLICATION_ID: Final = 0x434F5349  # "COSI", in the file's header
 SCHEMA_VERSION: Final = 1
@@ -38,38 +41,18 @@ CREATE TABLE record (
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One conditional write; ``value`` ``None`` deletes."""
+    """Work inside a transaction, and who waits for its outcome."""
 
-    key: str
-    expected: int
-    epoch: int
-    value: bytes | None
-    arrival: Arrival | None
-    future: asyncio.Future[None]
+    work: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
-    def apply(self, connection: sqlite3.Connection) -> int | None:
-        """Carry it out inside the open transaction; the key's epoch if that is not the expected one."""
-        if self.value is None:
-            cursor = connection.execute(
-                "DELETE FROM record WHERE key = ? AND epoch = ?", (self.key, self.expected)
-            )
-        elif self.expected == 0:
-            cursor = connection.execute(
-                "INSERT INTO record (key, epoch, value) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
-                (self.key, self.epoch, self.value),
-            )
-        else:
-            cursor = connection.execute(
-                "UPDATE record SET epoch = ?, value = ? WHERE key = ? AND epoch = ?",
-                (self.epoch, self.value, self.key, self.expected),
-            )
-        if cursor.rowcount == 1:
-            if self.arrival is not None:
-                sqlite_tables.record(connection, self.arrival)
-            return None
-        row = connection.execute("SELECT epoch FROM record WHERE key = ?", (self.key,)).fetchone()
-        return 0 if row is None else int(row[0])
+    def apply(self, connection: sqlite3.Connection) -> tuple[Any, Exception | None]:
+        """Carry it out inside the open transaction; what it returned, or the conflict that it found."""
+        try:
+            return self.work(connection), None
+        except EpochConflict as conflict:
+            return None, conflict
 
 
 class SqliteStore(Store):
@@ -82,6 +65,7 @@ class SqliteStore(Store):
     def __init__(self, path: str) -> None:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closed = False
+        self.outbox = SqliteOutbox(self)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._writer = _open(path)
@@ -101,13 +85,13 @@ class SqliteStore(Store):
         self._thread.start()
 
     async def get(self, key: str) -> Stored | None:
-        row = self._read("SELECT epoch, value FROM record WHERE key = ?", (key,))
+        row = self.read("SELECT epoch, value FROM record WHERE key = ?", (key,))
         return Stored(*row[0]) if row else None
 
     async def keys(self, prefix: str, *, after: str, count: int) -> list[str]:
         # Keys are ASCII, none ends in "/", and "0" follows "/": the keys below "a/" are those between "a/" and "a0".
         end = prefix[:-1] + "0" if prefix else "\x7f"
-        rows = self._read(
+        rows = self.read(
             "SELECT key FROM record WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
             (max(after, prefix), end, count),
         )
@@ -116,10 +100,31 @@ class SqliteStore(Store):
     async def put(
         self, key: str, *, expected: int, epoch: int, value: bytes, arrival: Arrival | None = None
     ) -> None:
-        await self._write(key, expected, epoch, value, arrival)
+        def work(connection: sqlite3.Connection) -> None:
+            if expected == 0:
+                cursor = connection.execute(
+                    "INSERT INTO record (key, epoch, value) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
+                    (key, epoch, value),
+                )
+            else:
+                cursor = connection.execute(
+                    "UPDATE record SET epoch = ?, value = ? WHERE key = ? AND epoch = ?",
+                    (epoch, value, key, expected),
+                )
+            _require_change(connection, cursor, key)
+            if arrival is not None:
+                sqlite_tables.record(connection, arrival)
+
+        await self.transact(work)
+        if arrival is not None:
+            self.outbox.arrived(arrival)
 
     async def delete(self, key: str, *, expected: int) -> None:
-        await self._write(key, expected, 0, None, None)
+        def work(connection: sqlite3.Connection) -> None:
+            cursor = connection.execute("DELETE FROM record WHERE key = ? AND epoch = ?", (key, expected))
+            _require_change(connection, cursor, key)
+
+        await self.transact(work)
 
     async def close(self) -> None:
         if self._closed:
@@ -129,7 +134,8 @@ class SqliteStore(Store):
         await asyncio.to_thread(self._thread.join)
         self._reader.close()
 
-    def _read(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    def read(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """What a query finds: everything that was committed before."""
         if self._closed:
             raise StorageError("it is closed")
         try:
@@ -137,15 +143,16 @@ class SqliteStore(Store):
         except sqlite3.Error as error:
             raise StorageError(_reason(error)) from None
 
-    async def _write(
-        self, key: str, expected: int, epoch: int, value: bytes | None, arrival: Arrival | None
-    ) -> None:
+    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` on the writer's thread, in a transaction that others may share; it may raise :exc:`EpochConflict` before it has
+        changed anything, and nothing else.
+        """
         if self._closed:
             raise StorageError("it is closed")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._queue.put(_Write(key, expected, epoch, value, arrival, future, loop))
-        await future
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put(_Write(work, future, loop))
+        return await future
 
     def _write_loop(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -165,25 +172,31 @@ class SqliteStore(Store):
                 break
         self._writer.close()
 
-    def _commit(self, batch: Sequence[_Write]) -> Sequence[Exception | None]:
+    def _commit(self, batch: Sequence[_Write]) -> Sequence[tuple[Any, Exception | None]]:
         """Carry out a batch in one transaction; an outcome for each, all of them failures if the transaction fails."""
         connection = self._writer
         try:
             connection.execute("BEGIN IMMEDIATE")
-            conflicts = [write.apply(connection) for write in batch]
+            outcomes = [write.apply(connection) for write in batch]
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.rollback()
-            return [StorageError(_reason(error)) for _ in batch]
-        return [None if current is None else EpochConflict(current) for current in conflicts]
+            return [(None, StorageError(_reason(error))) for _ in batch]
+        return outcomes
 
 
-def _settle(batch: Sequence[_Write], outcomes: Sequence[Exception | None]) -> None:
+def _require_change(connection: sqlite3.Connection, cursor: sqlite3.Cursor, key: str) -> None:
+    if cursor.rowcount != 1:
+        row = connection.execute("SELECT epoch FROM record WHERE key = ?", (key,)).fetchone()
+        raise EpochConflict(0 if row is None else int(row[0]))
+
+
+def _settle(batch: Sequence[_Write], outcomes: Sequence[tuple[Any, Exception | None]]) -> None:
     """Hand outcomes to the event loops that wait for them, with one wake-up for each loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
-    for write, outcome in zip(batch, outcomes, strict=True):
-        by_loop.setdefault(write.loop, []).append(_resolver(write.future, outcome))
+    for write, (result, failure) in zip(batch, outcomes, strict=True):
+        by_loop.setdefault(write.loop, []).append(_resolver(write.future, result, failure))
     for loop, resolvers in by_loop.items():
         try:
             loop.call_soon_threadsafe(_run_all, resolvers)
@@ -196,14 +209,14 @@ def _run_all(functions: Sequence[Callable[[], None]]) -> None:
         function()
 
 
-def _resolver(future: asyncio.Future[None], outcome: Exception | None) -> Callable[[], None]:
+def _resolver(future: asyncio.Future[Any], result: object, failure: Exception | None) -> Callable[[], None]:
     def resolve() -> None:
         if future.done():
             return
-        if outcome is None:
-            future.set_result(None)
+        if failure is None:
+            future.set_result(result)
         else:
-            future.set_exception(outcome)
+            future.set_exception(failure)
 
     return resolve
 

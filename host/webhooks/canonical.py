@@ -44,11 +44,11 @@ def parse(text: bytes) -> dict[str, Any]:
 
 
 def write(value: dict[str, Any]) -> bytes:
-    """Write an object, its members in the order in which they stand.
+    """Write an object, its members in the order in which they stand. It may be one level deeper than what is read.
 
     :raises NotPortableError: something in it would not survive.
     """
-    _check(value, MAX_DEPTH)
+    _check(value, MAX_DEPTH + 1)
     # Python escapes as QuoteJSONString does: \\b \\t \\n \\f \\r \\" \\\\, other controls \\u00xx in lower case, and nothing else.
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 

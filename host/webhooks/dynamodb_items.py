@@ -78,7 +78,7 @@ def puts(arrival: Arrival) -> list[dict[str, Any]]:
             {
                 "Item": {
                     **place(event.environment, f"due/{moment(event.recorded_at)}/{arrival.message_id}"),
-                    **texts(event_id=event.event_id, reason=""),
+                    **texts(event_id=event.event_id, name=event.name, reason=""),
                     "attempts": {"N": "0"},
                     "redelivery": {"BOOL": False},
                 }

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS delivery (
 ) STRICT
 """,
     "CREATE INDEX IF NOT EXISTS delivery_due ON delivery (environment, state, due_at)",
+    "CREATE INDEX IF NOT EXISTS delivery_of_event ON delivery (event_id)",
     """
 CREATE TABLE IF NOT EXISTS subscription (
     environment TEXT NOT NULL PRIMARY KEY,

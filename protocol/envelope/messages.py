@@ -55,8 +55,8 @@ EventId = Annotated[
 ]  # a lower-case UUID (RFC 9562) of any version
 EventName = Annotated[str, Meta(max_length=64, pattern=r"^[a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)*\Z")]
 EventEndpoint = Annotated[
-    str, Meta(max_length=MAX_EVENT_ENDPOINT, pattern=r"^https://[\x21-\x7e]+\Z")
-]  # a URL; the host judges it before it connects
+    str, Meta(max_length=MAX_EVENT_ENDPOINT, pattern=r"^https?://[\x21-\x7e]+\Z")
+]  # a URL; the host judges it before it connects, and takes ``http`` in mock mode only
 EventData = Annotated[bytes, Meta(min_length=2, max_length=MAX_EVENT_DATA)]
 HostName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
 

@@ -35,10 +35,11 @@ from web3.middleware import SignAndSendRawMiddlewareBuilder
 
 from cosigner import signing
 from cosigner import sync as sync_module
-from cosigner.client import AsyncClient, EthereumSignature, Wallet
+from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
 from cosigner.evm import AsyncCosignerAccount, CosignerAccount, typed_data_json, unsigned_transaction
 from cosigner.evm.web3 import sign_and_send_raw
+from cosigner.signed import EthereumSignature
 from cosigner.store import ShareFile
 from cosigner.sync import Client
 from enclave import realm as enclave_realm

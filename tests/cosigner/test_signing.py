@@ -15,8 +15,9 @@ from embit.script import Script, address_to_scriptpubkey
 from solders.keypair import Keypair
 from solders.transaction import Transaction
 
-from cosigner.client import AsyncClient, BitcoinSignature, SolanaSignature, Wallet
+from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, HostError, StoreError
+from cosigner.signed import BitcoinSignature, SolanaSignature
 from cosigner.store import ShareStore
 from enclave import realm as enclave_realm
 from protocol.envelope.errors import Culprit

@@ -59,6 +59,7 @@ def test_there_is_something_to_check() -> None:
         "incident.md",
         "rollback.md",
         "upgrade.md",
+        "webhooks.md",
     ]
     assert len(commands("aws")) >= 20
     assert len(commands(".venv/bin/python")) >= 4

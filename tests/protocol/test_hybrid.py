@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import json
 from typing import Any
 
@@ -208,6 +209,18 @@ def test_other_kinds_of_keys_are_refused() -> None:
         refused(lambda pem=pem: hybrid.EncryptionKey.from_pem(pem, "k"), "encryption_key_unfit")
     for pem in (public, recipient.pem, b"", b"x" * 9000):
         refused(lambda pem=pem: hybrid.DecryptionKey.from_pem(pem), "encryption_key_unfit")
+
+
+def test_a_public_key_has_one_encoding() -> None:
+    private, _, recipient = key_pair()
+    assert hybrid.EncryptionKey.from_der(recipient.der, "key-1").pem == recipient.pem
+    assert recipient.hash == hashlib.sha256(recipient.der).digest()
+    pkcs1 = private.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.PKCS1)
+    long_length = (
+        b"\x30\x83\x00" + recipient.der[2:4] + recipient.der[4:]
+    )  # the same, with its length in three bytes
+    for der in (pkcs1, long_length, recipient.der + b"\x00", recipient.der[:-1], b"", recipient.pem):
+        refused(lambda der=der: hybrid.EncryptionKey.from_der(der, "k"), "encryption_key_unfit")
 
 
 def test_a_private_key_is_not_shown_and_needs_its_password() -> None:

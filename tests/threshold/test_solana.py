@@ -20,7 +20,8 @@ from solders.transaction import Transaction, VersionedTransaction
 
 from tests.threshold.ceremonies import generate, sign
 from threshold import KeyShare, PayloadError, Suite
-from threshold.payload import solana_address, solana_assemble, solana_inspect
+from threshold.payload import solana_address, solana_assemble, solana_inspect, solana_text_inspect
+from threshold.tasks import signing_task
 
 BLOCKHASH = Hash(bytes(range(32)))
 OTHER = Pubkey(bytes([7]) * 32)
@@ -274,3 +275,29 @@ def test_changed_messages_are_refused_or_reproduced(
 def test_rubbish_is_refused_or_reproduced(message: bytes) -> None:
     with suppress(PayloadError):
         assert solana_inspect(message)["signed_bytes"] == message
+
+
+def test_a_text_is_signed_as_wallet_adapters_sign_it(shares: dict[int, KeyShare]):
+    text = b"Sign in to example.com\n\nNonce: 12"
+    task = signing_task(
+        "solana_text", text, chain="solana", public_key=shares[1].group_public_key, network=""
+    )
+    assert task.digests == [text]
+    assert task.summary["text"] == text.decode()
+    (signature,) = sign(shares, task.digests)
+    assert Signature(signature).verify(payer_of(shares), text)
+
+
+@given(st.binary(max_size=80))
+def test_a_text_shows_as_what_it_is(content: bytes):
+    with suppress(PayloadError):
+        text = solana_text_inspect(content)
+        assert text.encode() == content
+        assert all(c.isprintable() or c in "\n\r\t\u200c\u200d\u3000\xa0" or c.isspace() for c in text)
+
+
+def test_a_transaction_is_no_text(shares: dict[int, KeyShare]):
+    for message in (legacy(payer_of(shares)), v0(payer_of(shares))):
+        with pytest.raises(PayloadError) as caught:
+            solana_text_inspect(message)
+        assert caught.value.code == "solana_text_invalid"

@@ -40,6 +40,7 @@ mod _native {
     #[pymodule_export]
     use crate::payload::{
         bitcoin_address, psbt_finalize, psbt_inspect, solana_address, solana_assemble, solana_inspect,
+        solana_text_inspect,
     };
     #[pymodule_export]
     use crate::reshare::{

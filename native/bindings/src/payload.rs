@@ -61,6 +61,12 @@ pub(crate) fn solana_inspect<'py>(py: Python<'py>, message: &[u8]) -> PyResult<B
     Ok(dict)
 }
 
+/// Reads a text that a Solana wallet signs as it is.
+#[pyfunction]
+pub(crate) fn solana_text_inspect(py: Python<'_>, message: &[u8]) -> PyResult<String> {
+    py.detach(|| solana::inspect_text(message)).or_raise(py)
+}
+
 fn instruction_dict<'py>(py: Python<'py>, instruction: &Instruction) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("program", &instruction.program)?;

@@ -65,6 +65,12 @@ codes! {
     SolanaVersionUnsupported => "solana_version_unsupported",
     /// Indexes, header counts or accounts contradict each other.
     SolanaInvalid => "solana_invalid",
+    /// A text of more than 65515 bytes.
+    SolanaTextTooLarge => "solana_text_too_large",
+    /// A text that is empty, not UTF-8, or does not show as what it is.
+    SolanaTextInvalid => "solana_text_invalid",
+    /// A text that is a transaction's message as well.
+    SolanaTextIsMessage => "solana_text_is_message",
     /// A required signature is missing.
     SolanaMissingSignature => "solana_missing_signature",
     /// A signature is of an account that does not sign.

@@ -12,5 +12,6 @@ pub mod bitcoin;
 mod error;
 pub mod evm;
 pub mod solana;
+mod text;
 
 pub use error::{Code, Error, Result};

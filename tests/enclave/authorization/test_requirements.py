@@ -17,7 +17,7 @@ from enclave.authorization.requirements import (
     requirement_of,
 )
 from policy.rules import OPERATIONS
-from protocol import accounts, lifecycle, messages
+from protocol import accounts, delegation, lifecycle, messages
 from protocol.envelope.messages import Status
 from protocol.receipts import GetLogHead
 from tests.support.requests import LIFECYCLE
@@ -29,6 +29,7 @@ BEFORE_LOGIN = {
     accounts.KeyLogin,
     accounts.BeginCredential,
     accounts.Recover,
+    delegation.DelegateLogin,
     GetLogHead,
 }
 READ = {
@@ -39,6 +40,9 @@ READ = {
     accounts.ListSessionKeys,
     lifecycle.ListWallets,
     lifecycle.FinishReshare,
+    delegation.GetDelegationSettings,
+    delegation.ListDelegations,
+    delegation.FinishDelegation,
 }
 
 
@@ -67,10 +71,11 @@ def test_rules_are_asked_under_names_that_the_policy_knows():
         lifecycle.ImportWallet,
         lifecycle.BeginReshare,
         lifecycle.ExportShare,
+        delegation.BeginDelegation,
     ],
 )
 def test_nothing_reaches_a_share_without_rules(kind):
-    assert REQUIREMENTS[kind].rules in {"sign", "create", "reshare", "export"}
+    assert REQUIREMENTS[kind].rules in {"sign", "create", "reshare", "export", "delegate"}
 
 
 def test_a_refresh_needs_no_credential_and_nothing_else_is_taken_for_one():
@@ -107,6 +112,8 @@ def test_what_a_thief_of_a_session_would_want_needs_a_credential():
         lifecycle.DeleteWallet,
         lifecycle.OpenBackup,
         lifecycle.RemoveBackup,
+        delegation.BeginDelegation,
+        delegation.TightenDelegation,
     }
     assert {kind for kind, needed in REQUIREMENTS.items() if needed.credential} == wanted
 
@@ -120,6 +127,21 @@ def test_the_environments_policy_is_for_administrators():
     assert requirement_of(request) is ENVIRONMENT_POLICY
     assert ENVIRONMENT_POLICY.administrators
     assert REQUIREMENTS[accounts.NewServiceAccount].administrators
+
+
+def test_what_concerns_all_of_an_environments_delegates_is_for_administrators():
+    for kind in (
+        delegation.SetDelegationSettings,
+        delegation.PingWebhook,
+        delegation.RevokeDelegationAsAdministrator,
+    ):
+        assert REQUIREMENTS[kind].administrators
+        assert REQUIREMENTS[kind].action
+
+
+def test_no_rule_keeps_a_user_from_shutting_an_app_out():
+    needed = REQUIREMENTS[delegation.RevokeDelegation]
+    assert (needed.rules, needed.credential, needed.administrators) == (None, False, False)
 
 
 def specified() -> dict[str, list[str]]:
@@ -150,6 +172,7 @@ def test_the_specification_has_the_same_table():
         assert ("always" in credential) == needed.strong, kind
         assert ("device code" in credential) == needed.device_code, kind
         assert ("quorum" in besides) == needed.administrators, kind
+        assert ("delegates, too" in besides) == needed.delegate, kind
 
 
 def test_a_request_that_is_not_in_the_table_is_refused():

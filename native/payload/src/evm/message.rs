@@ -7,6 +7,7 @@ use alloy_primitives::utils::eip191_hash_message;
 
 use super::{MAX_LEN, key};
 use crate::error::{Code, Error, Result};
+use crate::text::is_printable;
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,17 +54,4 @@ pub fn assemble_signature(
         .try_into()
         .map_err(|_| Error::new(Code::EvmSignatureInvalid, "a digest has 32 bytes").at("digest"))?;
     Ok(key::verified(digest, signature, recovery_id, public_key)?.as_bytes())
-}
-
-/// Whether a character shows as what it is: no control characters but white space, nothing that is invisible or
-/// turns the direction of writing. (The joiners U+200C and U+200D are part of scripts and emoji.)
-pub(super) fn is_printable(c: char) -> bool {
-    match c {
-        '\n' | '\r' | '\t' => true,
-        '\u{200c}' | '\u{200d}' => true,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' => false,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => false,
-        '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => false,
-        _ => !c.is_control(),
-    }
 }

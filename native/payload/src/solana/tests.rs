@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Lookup, Message, Transfer, Version, address};
+use super::{Lookup, Message, Transfer, Version, address, inspect_text};
 use crate::error::{Code, Error};
 
 /// A message by its parts: header, keys, blockhash, instructions; for v0 also lookups.
@@ -277,5 +277,54 @@ proptest! {
     #[test]
     fn rubbish_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..1300)) {
         let _ = Message::parse(&bytes);
+    }
+}
+
+#[test]
+fn texts_are_signed_as_they_are() {
+    for text in ["gm", "Sign in to example.com\nNonce: 4af1\r\n\tthanks", "日本語 ✓", &"x".repeat(65_515)]
+    {
+        assert_eq!(inspect_text(text.as_bytes()).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_does_not_show_is_no_text() {
+    let long = "x".repeat(65_516);
+    let refused: [(&[u8], Code); 8] = [
+        (b"", Code::SolanaTextInvalid),
+        (b"\x00", Code::SolanaTextInvalid),
+        (b"bell \x07", Code::SolanaTextInvalid),
+        (b"\xff\xfe", Code::SolanaTextInvalid),
+        (b"\xffsolana offchain", Code::SolanaTextInvalid),
+        ("turned \u{202e}round".as_bytes(), Code::SolanaTextInvalid),
+        ("nothing\u{200b}".as_bytes(), Code::SolanaTextInvalid),
+        (long.as_bytes(), Code::SolanaTextTooLarge),
+    ];
+    for (bytes, code) in refused {
+        assert_eq!(inspect_text(bytes).unwrap_err().code, code);
+    }
+    for message in [Parts::new().bytes(), Parts::v0().bytes()] {
+        assert!(inspect_text(&message).is_err());
+    }
+}
+
+proptest! {
+    /// The least that a text could be as a message: header of 9, 10 and 13, and printable everything else.
+    #[test]
+    fn no_text_is_a_message(
+        header in proptest::array::uniform3(prop::sample::select(vec![9_u8, 10, 13, 32, 48])),
+        keys in 0_usize..70,
+        tail in "[ -~]{0,400}",
+    ) {
+        let mut bytes = header.to_vec();
+        bytes.push(u8::try_from(keys).unwrap());
+        bytes.extend((0..keys).flat_map(|k| [b' ' + u8::try_from(k).unwrap(); 32]));
+        bytes.extend([b'h'; 32]);
+        bytes.extend(tail.as_bytes());
+        prop_assert!(inspect_text(&bytes).is_err() || Message::parse(&bytes).is_err());
+        if inspect_text(&bytes).is_ok() {
+            prop_assert!(std::str::from_utf8(&bytes).is_ok());
+        }
     }
 }

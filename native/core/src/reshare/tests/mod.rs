@@ -3,9 +3,11 @@
 mod attacks;
 mod cheats;
 mod honest;
+#[cfg(feature = "device")]
 mod imported;
 mod mutations;
 mod proofs;
+#[cfg(feature = "device")]
 mod recorded;
 
 use std::collections::BTreeMap;

@@ -9,8 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::message::is_printable;
 use crate::error::{Code, Error, Result};
+use crate::text::is_printable;
 
 /// Deepest nesting of lists and objects. Every level is read once more for each level above it.
 const MAX_DEPTH: usize = 48;
