@@ -154,9 +154,12 @@ def test_administrators_who_disable_delegated_access_stop_every_delegate_and_may
     async def scenario():
         host = await started()
         user, delegate = await delegated(host)
+        spy = watch(host)
         await configure(user, settings(enabled=False), version=1)
         await refuses("delegation_disabled", delegate.sign())
+        await refuses("delegation_disabled", delegate.door.call(m.GetWallet(delegate.wallet.wallet_id)))
         await refuses("delegation_disabled", delegate.log_in())
+        assert not spy.opened
         await configure(user, settings(), version=2)
         await delegate.log_in()
         await delegate.sign()
