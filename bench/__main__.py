@@ -23,6 +23,7 @@ from . import (
     session,
     stack,
     timing,
+    webhook_kills,
     webhooks,
 )
 from .measure import Figure, pin_to_one_core, yardstick_ms
@@ -54,6 +55,7 @@ def main() -> None:
         *image.figures(),
         *webhooks.figures(),
         *delegation.figures(),
+        *webhook_kills.figures(),
     ]
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

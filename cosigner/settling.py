@@ -113,7 +113,7 @@ async def _not_older(store: ShareStore, theirs: WalletInfo) -> None:
         )
 
 
-async def outdated(actions: Actions, store: ShareStore, wallet_id: str, epoch: int) -> CosignerError:
-    """The enclave says that a share's epoch is over: remember the newest, and say what to do."""
-    reply = await settle(actions, store, wallet_id)
-    return share_outdated(wallet_id, epoch, reply.wallet.epoch)
+async def outdated(actions: Actions, store: ShareStore, wallet_id: str, epoch: int) -> CosignerError | None:
+    """The enclave says that a share's epoch is over: remember the newest, and say what to do; ``None``: it is not over at all."""
+    newest = (await settle(actions, store, wallet_id)).wallet.epoch
+    return share_outdated(wallet_id, epoch, newest) if newest > epoch else None

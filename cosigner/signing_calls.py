@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from protocol.messages import (
@@ -15,7 +17,8 @@ from protocol.messages import (
 )
 from threshold import derive_public_key
 
-from . import evm, signing
+from . import evm, settling, signing
+from .errors import EnclaveRefused
 from .evm import EvmMessage, EvmTransaction, EvmTypedData
 from .signed import SolanaSignature, bitcoin_signature, ethereum_signature, solana_signature
 from .wallets import address_of
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from .evidence import Given
     from .evm import AsyncCosignerAccount
     from .signed import BitcoinSignature, EthereumSignature
+    from .store import ShareStore
 
 
 class SigningCalls:
@@ -40,6 +44,25 @@ class SigningCalls:
 
     async def _load(self, wallet_id: str) -> tuple[KeyShare, WalletInfo]:
         raise NotImplementedError
+
+    def _unlocked(self) -> ShareStore:
+        raise NotImplementedError
+
+    @contextlib.asynccontextmanager
+    async def _current(self, wallet: WalletInfo) -> AsyncIterator[None]:
+        """The enclave may say that this device's share is of an epoch that is over: the device remembers that.
+
+        :raises StoreError: ``share_outdated``.
+        """
+        try:
+            yield
+        except EnclaveRefused as error:
+            if error.code != "epoch_superseded":
+                raise
+            store = self._unlocked()
+            raise (
+                await settling.outdated(self._actions, store, wallet.wallet_id, wallet.epoch) or error
+            ) from error
 
     async def derived_address(self, wallet_id: str, path: Sequence[int]) -> str:
         """The address at an unhardened BIP-32 path below a Bitcoin or Ethereum wallet.
@@ -64,7 +87,8 @@ class SigningCalls:
         :raises PayloadError: malformed, or this wallet is not a required signer.
         """
         share, wallet = await self._load(wallet_id)
-        done = await signing.cosign(self._actions, share, wallet, SolanaPayload(message), given=given)
+        async with self._current(wallet):
+            done = await signing.cosign(self._actions, share, wallet, SolanaPayload(message), given=given)
         return solana_signature(
             message,
             done.task,
@@ -95,7 +119,10 @@ class SigningCalls:
         :raises PayloadError: malformed, or no input belongs to this wallet.
         """
         share, wallet = await self._load(wallet_id)
-        done = await signing.cosign(self._actions, share, wallet, PsbtPayload(psbt), path=path, given=given)
+        async with self._current(wallet):
+            done = await signing.cosign(
+                self._actions, share, wallet, PsbtPayload(psbt), path=path, given=given
+            )
         return bitcoin_signature(psbt, done.task, done.signatures)
 
     async def sign_evm_transaction(
@@ -156,7 +183,8 @@ class SigningCalls:
         self, wallet_id: str, payload: EvmPayload, path: Sequence[int], given: Given
     ) -> EthereumSignature:
         share, wallet = await self._load(wallet_id)
-        done = await signing.cosign_ecdsa(self._actions, share, wallet, payload, path=path, given=given)
+        async with self._current(wallet):
+            done = await signing.cosign_ecdsa(self._actions, share, wallet, payload, path=path, given=given)
         return ethereum_signature(payload, done)
 
 

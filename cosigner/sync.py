@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from . import evm
 from .client import AsyncClient, ClientOptions
 from .sync_accounts import SyncAccountCalls
+from .sync_lifecycle import SyncLifecycleCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from attestation import VerifiedAttestation
 
+    from .backups.locations import BackupLocation
     from .client import Wallet
     from .config import ClientConfig
     from .evidence import Given
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from .store import ShareStore
 
 
-class Client(SyncAccountCalls):
+class Client(SyncAccountCalls, SyncLifecycleCalls):
     """Runs an :class:`AsyncClient` on an event loop of its own. Use it as a context manager, from one thread.
 
     Every method is the one of :class:`AsyncClient` with the same name.
@@ -62,6 +64,9 @@ class Client(SyncAccountCalls):
 
     def enclave_wallet(self, wallet_id: str) -> Wallet:
         return self._runner.run(self._client.enclave_wallet(wallet_id))
+
+    def service_storage(self) -> BackupLocation:
+        return self._client.service_storage()
 
     def sign_solana(
         self,

@@ -148,6 +148,7 @@ class Lifecycle:
         live = not opened.retired
         permit = granted.need_permit()
         await self._ending.end_all(permit, opened.wallet.wallet_id, "user", granted.receipt)
+        await self._require_standing(granted)  # that took writes, and there is no way back from what follows
         opened = await self._vault.retire(permit, opened, now_ms=granted.now)
         await self._backups.forget(opened.wallet.wallet_id)
         self._counters["wallets_retired"] += live

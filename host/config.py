@@ -118,7 +118,7 @@ class WebhooksSection(_Section, frozen=True):
     :ivar allow_private: mock mode: ``http``, endpoints on this machine and in private networks, names without a dot, any port. Never in production:
         whoever sets an endpoint could reach what the host can reach.
     :ivar ports: beside 443.
-    :ivar ca_file: PEM file of authorities instead of the system's.
+    :ivar ca_file: PEM file of authorities instead of the public ones that botocore ships.
     :ivar environment_names: what webhooks call environments; others are called by their id.
     :ivar concurrency: attempts at one environment's endpoint at once.
     :ivar timeout: seconds for one attempt. :ivar poll: seconds between two looks for what became due.

@@ -29,7 +29,7 @@ from .envelope.errors import Culprit, ProtocolError
 ALGORITHM: Final = "HYBRID-RSA-AES-256"
 MIN_KEY_BITS: Final = 2048
 MAX_KEY_BITS: Final = 4096
-MAX_CONTENT: Final = 16 << 10  # bytes; two envelopes fit into the data of one event
+MAX_CONTENT: Final = 16 << 10  # bytes; with the envelope of an API key it fits into the data of one event
 MAX_PEM: Final = 8 << 10
 _EXPONENT: Final = 65537
 _KEY: Final = 32

@@ -85,7 +85,9 @@ _TOLD: Final[dict[type[Message], tuple[str, ...]]] = {
     SetPolicy: ("expected", "content"),
 }
 """What is told of a request. What does not stand here is not told: above all no token and no code."""
-_AS_THEY_ARE: Final = frozenset({"credential_id", "expected", "key_hash"})  # bytes that are public names themselves
+_AS_THEY_ARE: Final = frozenset(
+    {"credential_id", "expected", "key_hash"}
+)  # bytes that are public names themselves
 
 
 def summary_of(request: Message) -> dict[str, object]:

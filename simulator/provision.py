@@ -36,6 +36,7 @@ def main() -> int:
     pcrs, manifest_file = provision_kms(options.state, ready)
     target: Path = options.config
     write_private(target / "manifest.cbor", manifest_file.read_bytes())
+    write_private(target / "webhooks-ca.pem", (options.state / "kms-ca.pem").read_bytes())
     credentials = {"Version": 1, "AccessKeyId": ROLE, "SecretAccessKey": secrets.token_hex(16)}
     write_private(target / "credentials.json", json.dumps(credentials).encode())
     host = _host_config(
@@ -64,6 +65,7 @@ def _host_config(
         "enclave": {"address": f"unix:{sockets}/enclave"},
         "ports": {"storage": f"unix:{sockets}/storage", "tunnel": f"unix:{sockets}/tunnel"},
         "storage": {"sqlite": f"{store}/store.sqlite3"},
+        "webhooks": {"allow_private": True, "ca_file": f"{target}/webhooks-ca.pem"},
         "tunnel": {
             "allow": [
                 {"host": name, "port": KMS_PORT, "dial": f"tcp:{name}:{kms_port}"},
@@ -72,7 +74,6 @@ def _host_config(
         },
         "manifest": f"{target}/manifest.cbor",
         "credentials": {"source": "file", "path": f"{target}/credentials.json"},
-        "webhooks": {"allow_private": True},
         # A restarted enclave shall serve again within a second or two.
         "timing": {"backoff_max": 1},
     }

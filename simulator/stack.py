@@ -191,10 +191,13 @@ def _host_config(
         },
         "ports": {"storage": addresses["storage"], "tunnel": addresses["tunnel"]},
         "storage": {"sqlite": str(state / "store.sqlite3")},
+        "webhooks": {
+            "allow_private": True,
+            "ca_file": str(state / "kms-ca.pem"),
+        },  # one TLS authority for all simulators
         "tunnel": {"allow": tunnel},
         "manifest": str(manifest_file),
         "credentials": {"source": "file", "path": str(credentials)},
-        "webhooks": {"allow_private": True, "poll": 0.2},
     }
     path = state / "host.json"
     write_private(path, json.dumps(config, indent=2).encode())

@@ -203,6 +203,8 @@ class Dispatcher:
                         await self._purge()
                 except StorageError as error:
                     self._log.event("webhook_store_failed", "error", code=error.code, reason=error.message)
+                except Exception as error:  # noqa: BLE001  (a mistake of ours must not end the others' webhooks)
+                    self._log.failure("webhook_failed_inside", error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._news.wait(), self._poll)
         finally:

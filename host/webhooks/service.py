@@ -63,13 +63,20 @@ def rules_of(section: WebhooksSection) -> Rules:
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext:
+    """A context that requires a certificate for the endpoint's name, under the authorities of the file or those that botocore ships."""
+    # Not create_default_context: that one reads SSLKEYLOGFILE, and the system's authorities, which an image may not have.
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # requires a certificate and checks its host name
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is None:
+        from botocore.httpsession import get_cert_path  # noqa: PLC0415  (slow to import)
+
+        ca_file = str(get_cert_path(verify=True))
     try:
-        tls = ssl.create_default_context(cafile=ca_file)
+        tls.load_verify_locations(cafile=ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise HostError(
             "webhooks_unusable",
             f"Cannot read the authorities for webhooks from {ca_file}: {error.strerror or type(error).__name__}.",
             culprit=Culprit.HOST,
         ) from None
-    tls.minimum_version = ssl.TLSVersion.TLSv1_2
     return tls

@@ -199,8 +199,17 @@ def test_a_client_that_does_not_accept_an_editable_key_policy_is_refused(
 
 def test_a_created_wallet_is_described(wallets: dict[str, dict[str, Any]]) -> None:
     for chain, wallet in wallets.items():
-        assert set(wallet) == {"wallet_id", "suite", "chain", "network", "address", "public_key", "epoch"}
-        assert (wallet["chain"], wallet["epoch"]) == (chain, 1)
+        assert set(wallet) == {
+            "wallet_id",
+            "suite",
+            "chain",
+            "network",
+            "address",
+            "public_key",
+            "epoch",
+            "parties",
+        }
+        assert (wallet["chain"], wallet["epoch"], wallet["parties"]) == (chain, 1, 2)
     assert wallets["bitcoin"]["address"].startswith("bcrt1p")
 
 
@@ -209,10 +218,9 @@ def test_wallets_are_listed_and_shown(shell: Shell, wallets: dict[str, dict[str,
     expected = [{**wallet, "status": "active"} for wallet in wallets.values()]
     assert sorted(listed, key=lambda w: w["wallet_id"]) == sorted(expected, key=lambda w: w["wallet_id"])
     for wallet in wallets.values():
-        assert shell.unlocked("wallet", "show", wallet["wallet_id"], "--json").json == {
-            **wallet,
-            "enclave_epoch": 1,
-        }
+        shown = shell.unlocked("wallet", "show", wallet["wallet_id"], "--json").json
+        assert shown.items() >= {**wallet, "enclave_epoch": 1, "state": "active", "backed_up": False}.items()
+        assert shown["refresh_due"] > shown["epoch_since"]
 
 
 @pytest.mark.parametrize("form", ["base64", "hexadecimal", "binary", "standard input"])
@@ -419,13 +427,16 @@ def commands() -> list[list[str]]:
 
 def test_all_commands_are_found_by_these_tests() -> None:
     groups = {
-        "": ["attest", "login", "logout", "whoami", "demo"],
+        "": ["attest", "login", "logout", "whoami", "recover-offline", "demo"],
         "session": ["list", "revoke"],
         "credential": ["list", "add", "rename", "activate", "deactivate", "remove", "code"],
         "totp": ["enable", "disable", "codes"],
         "recovery": ["key", "start", "finish", "cancel"],
         "approve": ["signing", "policy"],
-        "wallet": ["create", "list", "show", "address", "hand-over"],
+        "wallet": [
+            *("create", "import", "list", "show", "address", "refresh", "reshare", "recover"),
+            *("backup", "backups", "export", "delete", "hand-over"),
+        ],
         "sign": ["solana", "bitcoin", "evm"],
         "sign evm": ["tx", "message", "typed-data"],
         "audit": ["rebuild", "receipts", "log"],
@@ -732,6 +743,13 @@ def test_no_option_takes_a_passphrase_and_no_variable_does() -> None:
         "--key-passphrase-file",
         "--new-key-passphrase-file",
         "--recovery-passphrase-file",
+        "--share-passphrase-file",
+        "--apart-passphrase-file",
+        "--offline-passphrase-file",
+        "--phrase-passphrase-file",
+        "--passcode-file",
+        "--passcode",  # asks for one
+        "--no-passcode",
     }
     sources = [path.read_text() for path in (HOUSE / "cosigner").rglob("*.py")]
     assert not any(re.search(r"environ.*PASS", text) for text in sources)
@@ -760,6 +778,7 @@ def test_an_interrupted_wallet_is_listed_as_pending_and_resume_settles_it(
         "wallet_id": made.wallet.wallet_id,
         "chain": made.wallet.chain,
         "network": made.wallet.network,
+        "epoch": 1,
         "status": "pending",
     }
 

@@ -44,7 +44,7 @@ from cosigner.store import ShareFile
 from cosigner.sync import Client
 from enclave import realm as enclave_realm
 from enclave import server as enclave_server
-from enclave.vault import StoredShare
+from enclave.vault import StoredShareSet
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from protocol.messages import EcdsaSigned, EvmMessagePayload, SignEcdsa
@@ -120,14 +120,17 @@ class House:
         records = self.world.storage.records
         (kept,) = (value for name, (_, value) in records.items() if self.wallet_id in name)
         ours = (self.store._directory / f"{self.wallet_id}.share").read_bytes()
+        mine = cbor.decode(ours, ShareFile, culprit=Culprit.STORAGE)
+        theirs = cbor.decode(kept, StoredShareSet, culprit=Culprit.STORAGE)
+        assert theirs.active is not None
+        bound = cbor.encode([msgspec.to_builtins(theirs.header, builtin_types=(bytes,)), "active"])
         scalars = []
-        for raw, kind, sealing_key in (
-            (ours, ShareFile, b"k" * 32),
-            (kept, StoredShare, self.world._data_key),
+        for sealed, associated, sealing_key in (
+            (mine.sealed, cbor.encode(mine.header), b"k" * 32),
+            (theirs.active, bound, self.world._data_key),
         ):
-            stored = cbor.decode(raw, kind, culprit=Culprit.STORAGE)
-            key, nonce, header, ciphertext = open_record(stored.sealed, sealing_key)
-            plaintext = AESGCM(key).decrypt(nonce, ciphertext, header + cbor.encode(stored.header))
+            key, nonce, header, ciphertext = open_record(sealed, sealing_key)
+            plaintext = AESGCM(key).decrypt(nonce, ciphertext, header + associated)
             scalars.append(int.from_bytes(plaintext[-32:], "big"))
         return (2 * scalars[0] - scalars[1]) % ORDER  # at 0, of the line through 1 and 2
 
@@ -672,7 +675,7 @@ def test_what_the_enclave_says_about_the_payload_is_not_what_is_shown(house: Hou
         assert house.message(MESSAGE).summary["from"] == house.address
 
 
-@pytest.mark.parametrize("code", ["epoch_superseded", "wallet_unknown", "burn_delay", "ecdsa_not_set_up"])
+@pytest.mark.parametrize("code", ["wallet_unknown", "burn_delay", "ecdsa_not_set_up"])
 def test_a_refusal_of_the_enclave_is_passed_on_and_not_repeated(house: House, code: str) -> None:
     async def refuse(*_: object) -> None:
         raise CosignerError(code, "No.", culprit=Culprit.STORAGE)

@@ -323,9 +323,7 @@ def test_what_the_enclave_says_about_the_payload_is_not_what_is_shown(house: Hou
     assert signed.summary["fee_payer"] == house.wallets["solana"].address
 
 
-@pytest.mark.parametrize(
-    "code", ["epoch_superseded", "epoch_stale", "wallet_unknown", "sealed_record_rejected"]
-)
+@pytest.mark.parametrize("code", ["epoch_stale", "wallet_unknown", "sealed_record_rejected"])
 def test_a_refusal_of_the_enclave_is_passed_on_and_not_repeated(house: House, code: str) -> None:
     async def refuse(*_: object) -> None:
         raise CosignerError(code, "No.", culprit=Culprit.STORAGE)

@@ -78,7 +78,7 @@ def test_both_faces_have_the_same_methods_with_the_same_parameters(name: str) ->
 
 
 def test_what_only_the_asynchronous_face_has() -> None:
-    faces = [{name for name in vars(face) if not name.startswith("_")} for face in (AsyncClient, Client)]
+    faces = [{name for name in dir(face) if not name.startswith("_")} for face in (AsyncClient, Client)]
     assert faces[0] - faces[1] == ASYNCHRONOUS_ONLY | {"traffic"}
     assert faces[1] <= faces[0]
     assert inspect.signature(Client.evm_account).return_annotation == "CosignerAccount"

@@ -28,11 +28,14 @@ from attestation.document import parse
 from attestation.key_policy import render
 from attestation.verify import verify
 from cosigner import transport
+from cosigner.backups.files import BackupFile
 from cosigner.cli import inputs
 from cosigner.config import ClientConfig, dump
 from cosigner.errors import HostError
 from cosigner.evm import unsigned_transaction
-from cosigner.store import ShareFile, StoreFile
+from cosigner.store import NextFile, ShareFile, StoreFile
+from cosigner.store.formats import EpochFile
+from cosigner.store.locators import LocatorsFile
 from enclave import cms, manifest
 from enclave.accounts import credentials, factors, recovery
 from enclave.accounts.directory import LoginIndex
@@ -162,6 +165,10 @@ for _kind in (
     WrappedKey,
     ShareFile,
     StoreFile,
+    NextFile,
+    EpochFile,
+    LocatorsFile,
+    BackupFile,
 ):
     _register_cbor(_kind, [sample for sample in (*enveloped(), *PLAIN) if type(sample) is _kind])
 _register_cbor(TunnelOpen, [SAMPLES[TunnelOpen]])

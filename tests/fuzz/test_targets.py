@@ -22,7 +22,7 @@ def test_every_parser_of_the_list_has_a_target() -> None:
     """Renaming or losing one of them must be noticed."""
     kinds = (
         "LinkRequestFrame LinkReplyFrame StorageRequestFrame StorageReplyFrame TunnelOpen TunnelReply Call Answer "
-        "Manifest StoredShare WrappedKey ShareFile StoreFile AttestedKeys "
+        "Manifest StoredShare WrappedKey ShareFile StoreFile NextFile EpochFile LocatorsFile BackupFile AttestedKeys "
         "UserRecord LoginIndex WalletRecord StoredRecord Entry SignedEntry"
     )
     natives = "dkg-message1 dkg-message2 dkg-confirmation frost-commitments frost-response"

@@ -7,20 +7,33 @@ from typing import Any
 
 import msgspec
 
+from cosigner.backups.files import BackupFile, BackupHeader
 from cosigner.config import ConfigFile, TrustFile
-from cosigner.store import KdfParameters, ShareFile, StoreFile
+from cosigner.store import KdfParameters, NextFile, NextHeader, ShareFile, StoreFile
 from cosigner.store import ShareHeader as LocalHeader
+from cosigner.store.formats import EpochFile, EpochHeader
+from cosigner.store.locators import LocatorsFile, LocatorsHeader
 from enclave.keys import WrappedKey
 from enclave.manifest import KmsEndpoint, Manifest
-from enclave.vault import ShareHeader, StoredShare
-from protocol import accounts, actions, receipts
+from enclave.vault import EpochFacts, ShareHeader, ShareSetHeader, StoredShare, StoredShareSet
+from protocol import accounts, actions, delegation, lifecycle, receipts, wallets
 from protocol import messages as inner
 from protocol.binding import AttestedKeys
 from protocol.channel import ClientHello, EnclaveHello
 from protocol.envelope import messages as outer
 from protocol.envelope.errors import Culprit, Reaction
+from protocol.wallets import PasscodeSetup
 from tests.support.manifests import environment
-from tests.support.requests import REQUESTS, SESSION_KEY, USER_ID, WALLET_ID
+from tests.support.requests import (
+    PASSCODE,
+    REQUESTS,
+    SESSION_KEY,
+    SETTINGS,
+    SHARE_SET_ID,
+    TERMS,
+    USER_ID,
+    WALLET_ID,
+)
 
 KEY_ARN = "arn:aws:kms:sim-region-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
@@ -47,6 +60,28 @@ WALLET = inner.WalletInfo(
     public_key=bytes(range(32)),
 )
 
+STATUS = wallets.WalletStatus(
+    state="active",
+    custody="delegated",
+    epoch_since=1,
+    refresh_due=2,
+    pending=3,
+    backed_up=True,
+    backups=[
+        wallets.BackupInfo(
+            backup_id=SHARE_SET_ID,
+            epoch=1,
+            party=1,
+            passcode=PASSCODE,
+            created_at=1,
+            proved_at=None,
+            locations=["service"],
+        )
+    ],
+    imported=False,
+    legacy_wallet_id="",
+)
+EPOCH = EpochFacts(wallet=WALLET, confirmation=bytes(32), made_at=1)
 SIGNED_ENTRY = outer.SignedEntry(entry=b"entry", signature=bytes(64))
 CHAIN_HEAD = outer.ChainHead(chain=bytes(32), sequence=2, hash=bytes(32), signature=bytes(64))
 OUTBOX_EVENT = outer.OutboxEvent(
@@ -107,7 +142,53 @@ SAMPLES: dict[type[msgspec.Struct], Any] = {
         outer.Keys(keys=["a", "b/c"]),
         outer.TunnelOpen(host="kms.sim-region-1.amazonaws.com", port=443),
         inner.DkgBegun(message1=b"message 1", message2=b"message 2"),
-        inner.WalletReply(wallet=WALLET, confirmation=bytes(32)),
+        inner.WalletReply(wallet=WALLET, confirmation=bytes(32), status=STATUS),
+        lifecycle.ReshareBegun(message1=b"message 1", messages2=[b"message 2", b"message 3"]),
+        lifecycle.ReshareStored(wallet=WALLET, confirmation=bytes(32)),
+        lifecycle.ExportedShare(wallet=WALLET, sealed=b"sealed"),
+        lifecycle.WalletList(
+            wallets=[wallets.WalletEntry(wallet=WALLET, status=STATUS, confirmation=bytes(32))]
+        ),
+        lifecycle.BackupKey(backup_id=SHARE_SET_ID, key=bytes(32), locator="ab" * 32),
+        delegation.DelegationSettingsReply(
+            settings=SETTINGS,
+            version=1,
+            approvals=[
+                actions.SignedApproval(
+                    approver="administrator:ada",
+                    nonce=bytes(16),
+                    expires_at=2,
+                    evidence=actions.KeySignature(credential_id=bytes(32), signature=bytes(64)),
+                )
+            ],
+            denied=False,
+        ),
+        delegation.DelegationConfigured(
+            version=1, webhook_id=SHARE_SET_ID, webhook_secret="whsec_" + "A" * 44
+        ),
+        delegation.DelegationBegun(
+            message1=b"message 1",
+            messages2=[b"message 2"],
+            delegate_message1=b"message 1",
+            delegate_message2=b"message 2",
+        ),
+        delegation.DelegationStored(
+            wallet=WALLET, confirmation=bytes(32), delegate=WALLET, delegate_confirmation=bytes(32)
+        ),
+        delegation.Delegations(
+            delegations=[
+                delegation.DelegationInfo(
+                    wallet_id=WALLET_ID,
+                    terms=TERMS,
+                    tightened=b"",
+                    expires_at=1,
+                    created_at=1,
+                    revoked_at=2,
+                    revoked_by="user",
+                )
+            ]
+        ),
+        delegation.DelegateLoggedIn(user_id=USER_ID, wallet=WALLET, expires_at=1),
         inner.EcdsaSigned(message2=b"message 2", digest=bytes(32), summary={"value": "1"}),
         inner.Signed(
             commitments=[bytes(64)],
@@ -167,6 +248,7 @@ PAYLOADS: dict[type[msgspec.Struct], Any] = {
     type(sample): sample
     for sample in (
         inner.SolanaPayload(message=b"message"),
+        inner.SolanaTextPayload(text=b"hello"),
         inner.PsbtPayload(psbt=b"psbt\xff"),
         inner.EvmTransactionPayload(transaction=b"transaction"),
         inner.EvmMessagePayload(message=b"message", validator=bytes(range(20))),
@@ -178,7 +260,7 @@ PAYLOADS: dict[type[msgspec.Struct], Any] = {
 _REQUESTS: list[inner.Request] = [
     msgspec.structs.replace(SAMPLES[kind], payload=payload)
     for kind, payloads in (
-        (inner.Sign, [PAYLOADS[inner.PsbtPayload]]),
+        (inner.Sign, [PAYLOADS[inner.PsbtPayload], PAYLOADS[inner.SolanaTextPayload]]),
         (
             inner.SignEcdsa,
             [
@@ -248,9 +330,67 @@ PLAIN: list[Any] = [
         ),
         sealed=b"sealed",
     ),
+    StoredShareSet(
+        header=ShareSetHeader(
+            version=2,
+            environment="sandbox",
+            key_arn=KEY_ARN,
+            party=2,
+            wallet_id=WALLET_ID,
+            share_set_id=WALLET_ID,
+            revision=2,
+            creator=USER_ID,
+            imported=True,
+            legacy_wallet_id="old-1",
+            active=EPOCH,
+            pending=EPOCH,
+            retired_at=None,
+        ),
+        active=b"sealed",
+        pending=b"sealed",
+        tombstone=b"sealed",
+    ),
     WrappedKey(version=1, environment="sandbox", key_arn=KEY_ARN, ciphertext=b"ciphertext"),
     ShareFile(header=LocalHeader(version=1, environment="sandbox", party=1, wallet=WALLET), sealed=b"sealed"),
     StoreFile(version=1, kdf=KdfParameters(salt=bytes(16)), check=b"check"),
+    NextFile(
+        header=NextHeader(
+            version=1,
+            environment="sandbox",
+            party=1,
+            wallet=WALLET,
+            confirmation=bytes(32),
+            proofs=[bytes(64)],
+        ),
+        sealed=b"sealed",
+    ),
+    EpochFile(
+        header=EpochHeader(version=1, environment="sandbox", wallet_id=WALLET.wallet_id, epoch=2),
+        check=b"check",
+    ),
+    LocatorsFile(
+        header=LocatorsHeader(version=1, environment="sandbox", wallet_id=WALLET.wallet_id),
+        sealed=b"sealed",
+    ),
+    BackupFile(
+        header=BackupHeader(
+            version=1,
+            kind="service",
+            environment="sandbox",
+            wallet_id=WALLET.wallet_id,
+            share_set_id=WALLET.share_set_id,
+            suite=WALLET.suite,
+            chain=WALLET.chain,
+            network=WALLET.network,
+            epoch=1,
+            threshold=2,
+            parties=3,
+            party=1,
+            backup_id="22222222-2222-4222-8222-222222222222",
+            passcode=PasscodeSetup(salt=bytes(16), memory_kib=65536, iterations=3, parallelism=4),
+        ),
+        sealed=b"sealed",
+    ),
 ]
 """Structures without a ``kind``."""
 

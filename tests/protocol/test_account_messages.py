@@ -9,6 +9,7 @@ import pytest
 
 from protocol import accounts as a
 from protocol import actions
+from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.actions import Action, Approval
 from protocol.envelope import cbor
@@ -267,8 +268,22 @@ def test_the_hash_of_an_action_is_what_the_specification_says():
 
 
 ATTEMPTS: list[tuple[Any, dict[str, Any]]] = [
-    (SAMPLES[m.Sign], {"epoch": 2, "commitments": [bytes(66)]}),
-    (SAMPLES[m.SignEcdsa], {"epoch": 2, "message1": b"another"}),
+    (SAMPLES[m.Sign], {"epoch": 2, "commitments": [bytes(66)], "party": 3}),
+    (SAMPLES[m.SignEcdsa], {"epoch": 2, "message1": b"another", "party": 3}),
+    (SAMPLES[life.BeginReshare], {"epoch": 2, "message1": b"another"}),
+    (
+        SAMPLES[life.ImportWallet],
+        {
+            "wallet_id": USER_ID,
+            "message1": b"another",
+            "message2": b"another",
+            "confirmations": [bytes(32)] * 2,
+        },
+    ),
+    (SAMPLES[life.ExportShare], {"epoch": 2, "wrapping_key": bytes(32)}),
+    (SAMPLES[life.BeginBackup], {"epoch": 2, "passcode": None, "passcode_proof": None}),
+    (SAMPLES[life.OpenBackup], {"passcode_proof": None}),
+    (SAMPLES[life.DeleteWallet], {}),
     (SAMPLES[m.BeginDkg], {"wallet_id": USER_ID, "message1": b"another"}),
     (SAMPLES[a.AddCredential], {"challenge": bytes(31) + b"\x01"}),
     (SAMPLES[a.NewServiceAccount], {"challenge": bytes(31) + b"\x01"}),
@@ -318,6 +333,12 @@ def test_what_is_approved_elsewhere_is_approved_of_this_request():
         (SAMPLES[m.SignEcdsa], WALLET_ID),
         (SAMPLES[a.HandOver], WALLET_ID),
         (SAMPLES[m.BeginDkg], ""),
+        (SAMPLES[life.ImportWallet], ""),
+        (SAMPLES[life.BeginReshare], WALLET_ID),
+        (SAMPLES[life.CommitReshare], WALLET_ID),
+        (SAMPLES[life.ExportShare], WALLET_ID),
+        (SAMPLES[life.DeleteWallet], WALLET_ID),
+        (SAMPLES[life.OpenBackup], WALLET_ID),
         (SAMPLES[a.NewServiceAccount], ""),
         (SAMPLES[a.SetPolicy], f"wallet:{WALLET_ID}"),
         (msgspec.structs.replace(SAMPLES[a.SetPolicy], layer="environment", subject=""), "environment"),

@@ -10,10 +10,11 @@ import pytest
 
 from protocol import accounts as a
 from protocol import delegation as d
+from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.receipts import MAX_SUMMARY, bounded_json
 from protocol.summaries import summary_of
-from tests.support.requests import REQUESTS
+from tests.support.requests import LIFECYCLE, REQUESTS
 
 KEY = hashlib.sha256(bytes(33)).hexdigest()
 USER = "5a0c1e2f-0000-4000-8000-000000000001"
@@ -38,6 +39,7 @@ SAYS_ALL |= {
 }
 SAYS_ALL |= {"totp_remove", "wallet_get"}
 SAYS_ALL |= {"delegation_settings_get", "delegation_ping", "delegation_list"}
+SAYS_ALL |= {"reshare_finish", "wallet_export", "wallet_delete", "wallet_list"}
 
 
 def test_every_request_has_a_summary_or_needs_none() -> None:
@@ -49,6 +51,22 @@ def test_every_request_has_a_summary_or_needs_none() -> None:
 def test_a_summary_is_short_json(request_: typing.Any) -> None:
     text = bounded_json(summary_of(request_), MAX_SUMMARY)
     assert json.loads(text) == summary_of(request_)
+
+
+def test_a_handover_says_who_deals_and_who_receives_and_a_backup_nothing_that_opens_it() -> None:
+    told = {type(request): summary_of(request) for request in LIFECYCLE}
+    assert told[life.BeginReshare] == {
+        "purpose": "reshare",
+        "epoch": 1,
+        "dealer": 1,
+        "threshold": 2,
+        "parties": 3,
+    }
+    assert told[life.BeginBackup] == {"epoch": 1, "party": 1, "passcode": True}
+    without = life.BeginBackup("w", 1, 1, None, None)
+    assert summary_of(without)["passcode"] is False
+    assert told[life.OpenBackup].keys() == {"backup_id"}
+    assert "message2" not in told[life.ImportWallet]
 
 
 def test_nothing_that_vouches_or_can_be_guessed_is_in_a_summary() -> None:

@@ -161,8 +161,8 @@ class S3Location:
     def _get(self, key: str) -> bytes:
         answer = self._client.get_object(Bucket=self._bucket, Key=key)
         with answer["Body"] as body:
-            blob: bytes = b"" if answer["ContentLength"] > MAX_BACKUP else body.read(MAX_BACKUP + 1)
-        if max(len(blob), answer["ContentLength"]) > MAX_BACKUP:
+            blob: bytes = body.read(MAX_BACKUP + 1)
+        if len(blob) > MAX_BACKUP:
             raise too_large(Culprit.STORAGE)
         if not blob:
             raise refused(f"{self._place} holds an empty backup of that name.")
