@@ -395,6 +395,14 @@ BAD_COMMITS: dict[str, tuple[str, typing.Callable[[Approval], dict[str, typing.A
         "delegation_unknown",
         lambda _: {"share_set_id": "2b1f8c3e-7c7e-4d2a-9d5b-3b6a1f0c9e11"},
     ),
+    "with an envelope that is none": (
+        "envelope_malformed",
+        lambda approval: {
+            "encrypted_share": msgspec.structs.replace(
+                approval.commit_request().encrypted_share, ct="\N{SNOWMAN}" * 20_000
+            )
+        },
+    ),
     "encrypted to another key": (
         "developer_key_refused",
         lambda _: {"encrypted_share": developer_key(2).public("key-2").encrypt(b"{}")},
