@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import typing
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -285,6 +286,23 @@ def test_what_was_decided_but_not_begun_when_it_is_revoked_is_not_done():
         held.let_go()
         await refuses("delegation_refused", signing)
         assert not spy.released
+
+    run(scenario)
+
+
+def test_another_enclave_over_the_same_storage_refuses_at_once_too():
+    """It goes by the record of up to ten seconds ago; but the share is gone."""
+
+    async def scenario():
+        one = await started()
+        user, delegate = await delegated(one)
+        other = await started(Host(storage=one.storage, kms=one.kms))
+        elsewhere = replace(delegate, host=other)
+        await elsewhere.log_in()
+        await elsewhere.sign()
+        await by_user(user, delegate)
+        await refuses("delegation_refused", elsewhere.sign())
+        await refuses("delegation_refused", elsewhere.log_in())
 
     run(scenario)
 
