@@ -19,7 +19,7 @@ from protocol import hybrid
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError
 from protocol.envelope.messages import Done, SignedEntry
-from protocol.lifecycle import AbortReshare, DeleteWallet
+from protocol.lifecycle import AbortReshare, DeleteWallet, RemoveBackup
 from protocol.receipts import open_entry
 from tests.support.delegating import (
     CREATED,
@@ -586,11 +586,14 @@ def test_where_backups_are_required_a_delegation_waits_for_one():
         await approval.finish()
         await refuses("backup_required", user.door.call(approval.commit_request()))
         assert not events(host, CREATED)
-        await back_up(user, wallet_id, approval.share)
+        backup = await back_up(user, wallet_id, approval.share)
         await approval.commit()
         delegate = approval.delegate()
         await delegate.log_in()
-        await delegate.sign()
+        request = RemoveBackup(wallet_id=wallet_id, backup_id=backup.backup_id)
+        await user.door.call(request, authorization=user.authorize(request))
+        await refuses("backup_required", user_signs(user, wallet_id))
+        await delegate.sign()  # its share set is another, which no backup of the user's is about
 
     run(scenario)
 
