@@ -20,7 +20,7 @@ from policy.rules import OPERATIONS
 from protocol import accounts, delegation, lifecycle, messages
 from protocol.envelope.messages import Status
 from protocol.receipts import GetLogHead
-from tests.support.requests import LIFECYCLE
+from tests.support.requests import DELEGATION, LIFECYCLE
 
 REQUESTS = set(typing.get_args(messages.Request))
 BEFORE_LOGIN = {
@@ -80,11 +80,20 @@ def test_nothing_reaches_a_share_without_rules(kind):
 
 def test_a_refresh_needs_no_credential_and_nothing_else_is_taken_for_one():
     begin = next(request for request in LIFECYCLE if isinstance(request, lifecycle.BeginReshare))
+    begin = msgspec.structs.replace(begin, parties=2)
     assert requirement_of(msgspec.structs.replace(begin, purpose="refresh")) is REFRESH
     assert (REFRESH.rules, REFRESH.credential, REFRESH.action) == ("refresh", False, True)
     for purpose in ("reshare", "recover"):
         needed = requirement_of(msgspec.structs.replace(begin, purpose=purpose))
         assert (needed.rules, needed.credential) == ("reshare", True)
+
+
+def test_whatever_brings_the_device_two_shares_needs_what_an_export_needs():
+    kinds = (lifecycle.BeginReshare, delegation.BeginDelegation)
+    for begin in (request for request in (*LIFECYCLE, *DELEGATION) if isinstance(request, kinds)):
+        two, three = (requirement_of(msgspec.structs.replace(begin, parties=n)) for n in (2, 3))
+        assert (two.export, two.strong) == (False, False)
+        assert (three.export, three.strong, three.credential, three.rules) == (True, True, True, two.rules)
 
 
 def test_a_user_without_any_credential_exports_nothing():

@@ -39,7 +39,7 @@ from tests.support.delegating import (
     user_with_wallet,
 )
 from tests.support.door import User, now_ms, service_account
-from tests.support.lives import back_up, handover
+from tests.support.lives import back_up, handover, reshare
 from tests.support.manifests import layer
 from tests.support.spies import watch
 from tests.support.world import Host, run, verify_solana
@@ -610,6 +610,24 @@ def test_what_waited_and_was_given_up_is_destroyed():
         vault = host.enclave.environments.in_service("sandbox")._rooms.vault
         assert (await vault.open(wallet_id, one.terms.share_set_id)).retired
         assert not (await vault.open(wallet_id, other.terms.share_set_id)).retired
+
+    run(scenario)
+
+
+def test_where_the_device_receives_as_many_shares_as_make_the_key_an_approval_needs_what_an_export_needs():
+    async def scenario():
+        host, user, wallet_id = await ready()
+        await reshare(user, wallet_id, 3)
+        delegate = await Approval.of(user, wallet_id).run()
+        await delegate.log_in()
+        await delegate.sign()
+        assert (user.wallets[wallet_id].parties, delegate.wallet.parties) == (3, 2)
+        rest = {"name": "rest", "ruleType": "allow", "operations": ["delegate", "reshare"]}
+        stingy = await started(Host(storage=host.storage, kms=host.kms), policy=layer(rest))
+        user.host = stingy
+        await user.reopen()
+        await refuses("policy_denied", Approval.of(user, wallet_id).begin())
+        assert len(events(host, CREATED)) == 1
 
     run(scenario)
 
