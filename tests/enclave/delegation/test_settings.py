@@ -222,6 +222,20 @@ def test_an_endpoint_that_is_taken_away_is_told_to_the_host():
     run(scenario)
 
 
+def test_events_go_on_where_delegated_access_is_disabled():
+    """A revocation must reach the developer then, too."""
+
+    async def scenario():
+        host = await started()
+        user = await User.log_in(host)
+        await configure(user)
+        await configure(user, settings(enabled=False), version=1)
+        last = events(host, "subscription")[-1]
+        assert (last.endpoint, data_of(last)["enabled"]) == (ENDPOINT, True)
+
+    run(scenario)
+
+
 def test_ping_is_for_administrators_and_goes_to_the_endpoint():
     async def scenario():
         host = await started()
