@@ -208,11 +208,16 @@ def unavailable() -> CosignerError:
     return CosignerError("storage_unavailable", "lost", culprit=Culprit.STORAGE, reaction=Reaction.RETRY)
 
 
-async def device(parties: int = 2) -> Device:
-    """A device with a wallet of so many parties."""
+async def device(parties: int = 2, *, passkey: bool = False) -> Device:
+    """A device with a wallet of so many parties.
+
+    :param passkey: whether its user has one: to get more than one share they need it.
+    """
     host = Host()
     await host.start_enclave()
     user = await User.log_in(host)
+    if passkey:
+        await user.add_passkey()
     made = Device(host, user, await user.create())
     if parties != 2:
         await made.begin("reshare", parties)

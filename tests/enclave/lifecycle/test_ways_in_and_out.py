@@ -101,6 +101,7 @@ def test_an_imported_key_is_a_wallet_with_the_same_public_key(chain, parties):
             user.shares[reply.wallet.wallet_id] = shares[1]
             user.wallets[reply.wallet.wallet_id] = reply.wallet
             await signs(user, reply.wallet)
+            await user.add_passkey()
             await handover(user, reply.wallet.wallet_id).run()
             await signs(user, user.wallets[reply.wallet.wallet_id])
 
