@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from enclave import reshares
+from enclave.actors import Delegated
 from protocol import delegation as d
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.messages import Done
@@ -23,7 +24,7 @@ from .record import RevokedBy, unknown
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from enclave.actors import Actor, Delegated
+    from enclave.actors import Actor
     from enclave.authn.clock import Clock
     from enclave.authorization.delegates import Delegates
     from enclave.authorization.granted import Granted
@@ -324,8 +325,9 @@ class Delegations:
         one write; the enclave's share is destroyed. Asked for again it does what is left to do.
         """
         wallet_id, share_set_id = one.wallet_id, one.share_set_id
-        self._delegates.shut_out(share_set_id)
-        self._end_sessions(share_set_id, frozenset({share_set_id.encode()}))
+        ended = Delegated(wallet_id, share_set_id)
+        self._delegates.shut_out(ended)
+        self._end_sessions(ended.principal, frozenset({ended.session_key}))
         to = (await self._settings.in_force()).subscription
         counted = one.state == "active"
 

@@ -149,12 +149,12 @@ def test_the_newest_subscription_counts_and_an_old_one_does_not_come_back(place:
 def test_a_revocation_is_known_by_its_subject(place: stores.Place) -> None:
     async def body(outbox: Outbox) -> None:
         await outbox.add(arrival(CREATED, {"walletId": "w", "shareSetId": "s"}))
-        assert not await outbox.revoked(ENVIRONMENT, "s")
+        assert not await outbox.revoked(ENVIRONMENT, "w/s")
         await outbox.add(arrival(REVOKED, {"walletId": "w", "shareSetId": "s"}))
         await outbox.add(arrival(REVOKED, {"walletId": "v"}))
-        assert await outbox.revoked(ENVIRONMENT, "s")
+        assert await outbox.revoked(ENVIRONMENT, "w/s")
         assert await outbox.revoked(ENVIRONMENT, "v")
-        for environment, subject in ((ENVIRONMENT, "w"), (ENVIRONMENT, "t"), ("other", "s")):
+        for environment, subject in ((ENVIRONMENT, "w"), (ENVIRONMENT, "v/s"), ("other", "w/s")):
             assert not await outbox.revoked(environment, subject)
 
     with_outbox(place, body)
