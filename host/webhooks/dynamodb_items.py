@@ -9,7 +9,7 @@ All of an environment lies in one partition, ``webhooks/ENVIRONMENT``, which no 
 ``revoked/SUBJECT``   that a delegation was revoked
 ``subscription``      where events go
 
-The partition ``webhooks`` names the environments that have a subscription. One partition takes about 1,000 units of writing a second.
+The partition ``webhooks`` names the queues that somebody works on: environments with a subscription, and notices. One partition takes about 1,000 units of writing a second.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class DynamoDbOutbox(Outbox):
 
     async def redeliver(self, event: Event, *, message_id: str, now: int) -> None:
         fresh = _pending(event, message_id, 0, now, redelivery=True, reason="")
-        await self._table.run(lambda: self._table.transact([{"Put": {"Item": fresh}}]))
+        await self._table.run(lambda: self._send_again(event, fresh, now))
         dead = await self._table.run(
             lambda: self._table.query(
                 partition(event.environment), "dead/", f"dead/{_ABOVE}", count=_MANY, newest=True
@@ -133,6 +133,12 @@ class DynamoDbOutbox(Outbox):
                     await self._table.run(lambda item=item: self._forget(environment, item, before))  # type: ignore[misc]
                 total += len(items)
         return total
+
+    def _send_again(self, event: Event, fresh: Item, now: int) -> None:
+        """Put the message, and a mark on its event, which must not be forgotten with the messages of before."""
+        kept = self._table.item(place(event.environment, f"event/{event.event_id}"))
+        marked = [] if kept is None else [{"Put": {"Item": {**kept, "needed_at": {"N": str(now)}}}}]
+        self._table.transact([{"Put": {"Item": fresh}}, *marked])
 
     def _claim(self, environment: str, item: Item, *, now: int, until: int) -> Delivery | None:
         message_id = text(item, "key").rpartition("/")[2]
@@ -182,12 +188,13 @@ class DynamoDbOutbox(Outbox):
         await self._table.run(lambda: self._table.transact(actions))
 
     def _forget(self, environment: str, item: Item, before: int) -> None:
-        event = self._event(environment, text(item, "event_id"))
+        key = place(environment, f"event/{text(item, 'event_id')}")
+        event = self._table.item(key)
         actions = [_delete(item)]
-        if event is not None and event.recorded_at < before:
-            actions.append(_remove(place(environment, f"event/{event.event_id}")))
-            if event.name == REVOKED and event.subject:
-                actions.append(_remove(place(environment, f"revoked/{event.subject}")))
+        if event is not None and _needed_at(event) < before:
+            actions.append(_remove(key))
+            if text(event, "name") == REVOKED and text(event, "subject"):
+                actions.append(_remove(place(environment, f"revoked/{text(event, 'subject')}")))
         self._table.transact(actions)
 
 
@@ -210,6 +217,11 @@ def _delete(item: Mapping[str, Any]) -> dict[str, Any]:
         "ExpressionAttributeNames": {"#k": "key"},
     }
     return removed
+
+
+def _needed_at(event: Mapping[str, Any]) -> int:
+    """When a message about an event was made last, in milliseconds since 1970."""
+    return int(event.get("needed_at", event["recorded_at"])["N"])
 
 
 def _remove(key: Item) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Outbox(ABC):
 
     @abstractmethod
     async def environments(self) -> list[str]:
-        """Those that have a subscription, in order. Events of others wait until they have one."""
+        """Those that have a subscription, in order, and queues of notices. Events of others wait until they have one."""
 
     @abstractmethod
     async def subscription(self, environment: str) -> Subscribed | None:
