@@ -105,7 +105,7 @@ class Outbox:
         if not to.endpoint:
             return None
         return OutboxEvent(
-            event_id=str(uuid.uuid4()) if of is None else _once(name, of.share_set_id),
+            event_id=str(uuid.uuid4()) if of is None else _once(self._environment, name, of),
             environment=self._environment,
             name=name,
             endpoint=to.endpoint,
@@ -147,9 +147,13 @@ def _with_receipt(data: dict[str, Any], receipt: SignedEntry | None) -> dict[str
     return told if len(_json(told)) <= MAX_EVENT_DATA else data
 
 
-def _once(name: str, share_set_id: str) -> str:
-    """The id of an event that there is one of: the same again is kept once. A UUID of version 8 (RFC 9562 §5.8)."""
-    digest = bytearray(hashlib.sha256(f"cosigner/event/v1 {name} {share_set_id}".encode()).digest()[:16])
+def _once(environment: str, name: str, one: Delegation) -> str:
+    """The id of an event that there is one of: the same again is kept once. A UUID of version 8 (RFC 9562 §5.8).
+
+    A share set's id is the client's choice; it names a delegation with its wallet and environment alone.
+    """
+    named = f"cosigner/event/v1 {name} {environment} {one.wallet_id} {one.share_set_id}"
+    digest = bytearray(hashlib.sha256(named.encode()).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(digest)))

@@ -303,6 +303,10 @@ BAD: dict[str, d.DelegationSettings] = {
     "a user in the endpoint": settings(endpoint="https://user@app.example/"),
     "no host in the endpoint": settings(endpoint="https:///path"),
     "a port that is none": settings(endpoint="https://app.example:port/"),
+    "a line break in the app's name": settings(app="Robot\nasks for nothing"),
+    "a terminal's escape in the app's name": settings(app="Robot\x1b[2K\rYour bank"),
+    "a direction in the app's name": settings(app="Robot \u202eknab"),
+    "an app's name between blanks": settings(app=" Robot"),
     "a fragment": settings(endpoint="https://app.example/#here"),
     "a key that is not RSA": settings(
         d.DeveloperKey("ec", der(ec.generate_private_key(ec.SECP521R1())).ljust(256, b"\0"), "active")
