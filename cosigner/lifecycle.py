@@ -95,6 +95,7 @@ class LifecycleCalls(RenewalCalls):
         network: str | None = None,
         *,
         legacy_wallet_id: str = "",
+        backup: BackupPlan | None = None,
         **given: Unpack[Given],
     ) -> Wallet:
         """Split a key that existed before between this device and the enclave; the address stays.
@@ -103,6 +104,8 @@ class LifecycleCalls(RenewalCalls):
         share of the wallet afterwards. Destroy every other copy of the key: whoever has one signs without the enclave.
 
         :param legacy_wallet_id: what the wallet was called where it lived before.
+        :param backup: where the device's share is backed up. An environment that requires one refuses the renewal without it
+            (``backup_required``): the wallet is there then, at its first epoch; back it up and refresh it.
         :raises CosignerError: ``suite_mismatch``; ``wallet_pending``; ``renewal_pending``.
         """
         info = await importing.deal(
@@ -114,7 +117,7 @@ class LifecycleCalls(RenewalCalls):
             legacy_wallet_id=legacy_wallet_id,
             given=given,
         )
-        return await self.refresh_wallet(info.wallet_id)
+        return await self.refresh_wallet(info.wallet_id, backup=backup)
 
     async def export_key(self, wallet_id: str, **given: Unpack[Given]) -> SecretKey:
         """The whole private key, put together on this device: from then on the wallet is as safe as this device is.
