@@ -15,6 +15,7 @@ from cosigner.backups.locations import LocationError
 from cosigner.backups.making import NO_BACKUP, Apart, BackupPlan
 from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, StoreError
+from cosigner.reshare import NewShares, renew
 from cosigner.store import ShareStore
 from protocol.envelope.errors import Culprit
 from protocol.messages import EvmMessagePayload, PsbtPayload, SolanaPayload
@@ -275,6 +276,49 @@ def test_where_a_backup_is_required_nothing_is_signed_without_one(tmp_path: Path
     person.do(lambda client: client.refresh_wallet(wallet.wallet_id))
     person.signs(wallet)
     assert person.share(wallet).epoch == 2
+
+
+def test_a_backup_of_shares_that_never_counted_does_not_stand_in_for_one_of_those_that_do(
+    tmp_path: Path,
+) -> None:
+    person = Person(tmp_path, backup="required")
+    wallet = person.create()
+    plan = BackupPlan([person.place])
+    person.do(lambda client: client.backup_wallet(wallet.wallet_id, plan))
+
+    class GaveUpError(Exception):
+        pass
+
+    async def give_up(client: AsyncClient) -> None:
+        """The backup of the new share is proved, and then the device does not decide."""
+        found = await client._settle(wallet.wallet_id)
+        share, _ = await client._load(wallet.wallet_id)
+
+        async def prepare(new: NewShares) -> None:
+            await client._back_up(new.shares[1], new.wallet, plan, {})
+            raise GaveUpError
+
+        with pytest.raises(GaveUpError):
+            await renew(
+                client._actions,
+                client._unlocked(),
+                share,
+                found,
+                purpose="refresh",
+                parties=2,
+                prepare=prepare,
+            )
+
+    person.do(give_up)
+    with pytest.raises(EnclaveRefused) as caught:
+        person.do(lambda client: client.refresh_wallet(wallet.wallet_id, backup=NO_BACKUP))
+    assert code(caught) == "backup_required"
+    person.do(lambda client: client.refresh_wallet(wallet.wallet_id))
+    _, found = person.do(lambda client: client.wallet_status(wallet.wallet_id))
+    assert sum(one.epoch == 2 and one.proved_at is not None for one in found.backups) == 1
+    person.new_device("second")
+    person.do(lambda client: client.recover_wallet(wallet.wallet_id, plan))
+    person.signs(wallet)
 
 
 # --- attacks on backups ------------------------------------------------------------------------------------------------------------
