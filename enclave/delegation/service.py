@@ -153,7 +153,13 @@ class Delegations:
         actor = granted.need_actor()
         if actor.delegation is None:
             return await making
-        made, _ = await asyncio.gather(making, self._tell(actor.delegation, granted))
+        made, told = await asyncio.gather(
+            making, self._tell(actor.delegation, granted), return_exceptions=True
+        )
+        if isinstance(made, BaseException):  # first of all: it may say that the session must end
+            raise made
+        if told is not None:
+            raise told
         return made
 
     async def _tell(self, delegation: Delegated, granted: Granted) -> None:

@@ -123,7 +123,7 @@ class DynamoDbOutbox(Outbox):
 
     async def redeliver(self, event: Event, *, message_id: str, now: int) -> None:
         fresh = _pending(event, message_id, 0, now, redelivery=True, reason="")
-        await self._table.run(lambda: self._table.transact([{"Put": {"Item": fresh}}]))
+        await self._table.run(lambda: self._send_again(event, fresh, now))
         dead = await self._table.run(
             lambda: self._table.query(
                 partition(event.channel), "dead/", f"dead/{_ABOVE}", count=_MANY, newest=True
@@ -152,6 +152,12 @@ class DynamoDbOutbox(Outbox):
                     await self._table.run(lambda item=item: self._forget(channel, item, before))  # type: ignore[misc]
                 total += len(items)
         return total
+
+    def _send_again(self, event: Event, fresh: Item, now: int) -> None:
+        """Put the message, and a mark on its event, which must not be forgotten with the messages of before."""
+        kept = self._table.item(place(event.channel, f"event/{event.event_id}"))
+        marked = [] if kept is None else [{"Put": {"Item": {**kept, "needed_at": {"N": str(now)}}}}]
+        self._table.transact([{"Put": {"Item": fresh}}, *marked])
 
     def _claim(self, channel: str, item: Item, *, now: int, until: int) -> Delivery | None:
         message_id = text(item, "key").rpartition("/")[2]
@@ -201,12 +207,13 @@ class DynamoDbOutbox(Outbox):
         await self._table.run(lambda: self._table.transact(actions))
 
     def _forget(self, channel: str, item: Item, before: int) -> None:
-        event = self._event(channel, text(item, "event_id"))
+        key = place(channel, f"event/{text(item, 'event_id')}")
+        event = self._table.item(key)
         actions = [_delete(item)]
-        if event is not None and event.recorded_at < before:
-            actions.append(_remove(place(channel, f"event/{event.event_id}")))
-            if event.name == REVOKED and event.subject:
-                actions.append(_remove(place(channel, f"revoked/{event.subject}")))
+        if event is not None and _needed_at(event) < before:
+            actions.append(_remove(key))
+            if text(event, "name") == REVOKED and text(event, "subject"):
+                actions.append(_remove(place(channel, f"revoked/{text(event, 'subject')}")))
         self._table.transact(actions)
 
 
@@ -229,6 +236,11 @@ def _delete(item: Mapping[str, Any]) -> dict[str, Any]:
         "ExpressionAttributeNames": {"#k": "key"},
     }
     return removed
+
+
+def _needed_at(event: Mapping[str, Any]) -> int:
+    """When a message about an event was made last, in milliseconds since 1970."""
+    return int(event.get("needed_at", event["recorded_at"])["N"])
 
 
 def _remove(key: Item) -> dict[str, Any]:

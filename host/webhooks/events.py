@@ -57,7 +57,7 @@ class Event:
     """An event as it is kept.
 
     :ivar channel: the queue that it waits in: the environment's, or that of its notices.
-    :ivar subject: the share set, or else the wallet, that it is about; empty for none.
+    :ivar subject: the wallet and share set that it is about, ``WALLET/SHARE_SET``, as far as it names them; empty for none.
     :ivar data: a JSON object that :mod:`host.webhooks.canonical` wrote; empty for a subscription, whose secret is kept once only.
     :ivar recorded_at: when it was handed over, in milliseconds since 1970.
     :ivar subscription: what a ``subscription`` event says.
@@ -142,8 +142,6 @@ def _subscription(data: dict[str, Any], endpoint: str) -> Subscription:
 
 
 def _subject(data: dict[str, Any]) -> str:
-    for name in ("shareSetId", "walletId"):
-        found = data.get(name)
-        if isinstance(found, str):
-            return found[:128]
-    return ""
+    """Both: a share set's id is its user's choice, and may be another wallet's, too."""
+    found = (data.get(name) for name in ("walletId", "shareSetId"))
+    return "/".join(name[:64] for name in found if isinstance(name, str))

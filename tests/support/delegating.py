@@ -232,7 +232,8 @@ class Approval:
         event = next(
             event
             for event in events(self.user.host, CREATED)
-            if data_of(event)["shareSetId"] == self.terms.share_set_id
+            if (data_of(event)["walletId"], data_of(event)["shareSetId"])
+            == (self.wallet.wallet_id, self.terms.share_set_id)
         )
         envelope = hybrid.parse(data_of(event)["encryptedWalletApiKey"])
         api_key = developer_key(self.key).decrypt(envelope).decode()

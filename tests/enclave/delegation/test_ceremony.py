@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -12,6 +13,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
+from enclave import realm
 from enclave.manifest import LifecycleRules
 from protocol import accounts as a
 from protocol import delegation as d
@@ -43,7 +45,8 @@ from tests.support.lives import back_up, handover, reshare
 from tests.support.manifests import layer
 from tests.support.spies import watch
 from tests.support.world import Host, run, verify_solana
-from threshold.payload import evm_address, solana_address
+from threshold import ecdsa_begin
+from threshold.payload import evm_address, evm_message_digest, solana_address
 
 DELEGATIONS = "environments/sandbox/delegations/"
 
@@ -219,6 +222,44 @@ def test_a_signature_that_cannot_be_told_is_not_given():
         await refuses("storage_unavailable", delegate.sign())
         host.storage.before_put = lambda key: None
         await delegate.sign()
+
+    run(scenario)
+
+
+def test_attack_a_failed_check_ends_the_session_also_where_the_signature_cannot_be_told(monkeypatch):
+    """A delegate probes the transfers, and a host that helps it lets the other write fail first."""
+
+    async def scenario():
+        host = await started()
+        _, delegate = await delegated(host, "ethereum")
+        digest = evm_message_digest(b"gm")["digest"]
+        _, message1 = ecdsa_begin(delegate.share, delegate.door.ecdsa, digest, [], 2)
+        spoilt = message1[:3000] + bytes([message1[3000] ^ 1]) + message1[3001:]
+        request = m.SignEcdsa(
+            wallet_id=delegate.wallet.wallet_id,
+            epoch=delegate.wallet.epoch,
+            payload=m.EvmMessagePayload(b"gm", None),
+            path=[],
+            message1=spoilt,
+        )
+
+        refused, real = asyncio.Event(), realm.signing.sign_ecdsa
+
+        def refuse(key: str) -> None:
+            if "delegation-signatures" in key:
+                refused.set()
+                raise CosignerError("storage_unavailable", "no", culprit="storage")
+
+        async def later(*arguments: typing.Any) -> m.EcdsaSigned:
+            await refused.wait()
+            await asyncio.sleep(0.01)
+            return await real(*arguments)
+
+        host.storage.before_put = refuse
+        monkeypatch.setattr(realm.signing, "sign_ecdsa", later)
+        await refuses("session_unknown", delegate.door.call(request))
+        await refuses("session_unknown", delegate.door.call(m.GetWallet(delegate.wallet.wallet_id)))
+        assert host.enclave.server._burns.total == 1
 
     run(scenario)
 

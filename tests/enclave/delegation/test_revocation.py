@@ -9,6 +9,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from enclave.actors import Delegated
 from protocol import delegation as d
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError, Culprit
@@ -281,7 +282,7 @@ def test_what_was_decided_but_not_begun_when_it_is_revoked_is_not_done():
         signing = asyncio.create_task(delegate.sign())
         await held.reached.wait()
         host.enclave.environments.in_service("sandbox")._rooms.gate._delegates.shut_out(
-            delegate.wallet.share_set_id
+            Delegated(delegate.wallet.wallet_id, delegate.wallet.share_set_id)
         )
         held.let_go()
         await refuses("delegation_refused", signing)

@@ -222,6 +222,20 @@ def test_an_endpoint_that_is_taken_away_is_told_to_the_host():
     run(scenario)
 
 
+def test_events_go_on_where_delegated_access_is_disabled():
+    """A revocation must reach the developer then, too."""
+
+    async def scenario():
+        host = await started()
+        user = await User.log_in(host)
+        await configure(user)
+        await configure(user, settings(enabled=False), version=1)
+        last = events(host, "subscription")[-1]
+        assert (last.endpoint, data_of(last)["enabled"]) == (ENDPOINT, True)
+
+    run(scenario)
+
+
 def test_ping_is_for_administrators_and_goes_to_the_endpoint():
     async def scenario():
         host = await started()
@@ -289,6 +303,10 @@ BAD: dict[str, d.DelegationSettings] = {
     "a user in the endpoint": settings(endpoint="https://user@app.example/"),
     "no host in the endpoint": settings(endpoint="https:///path"),
     "a port that is none": settings(endpoint="https://app.example:port/"),
+    "a line break in the app's name": settings(app="Robot\nasks for nothing"),
+    "a terminal's escape in the app's name": settings(app="Robot\x1b[2K\rYour bank"),
+    "a direction in the app's name": settings(app="Robot \u202eknab"),
+    "an app's name between blanks": settings(app=" Robot"),
     "a fragment": settings(endpoint="https://app.example/#here"),
     "a key that is not RSA": settings(
         d.DeveloperKey("ec", der(ec.generate_private_key(ec.SECP521R1())).ljust(256, b"\0"), "active")

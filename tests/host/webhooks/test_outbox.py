@@ -173,12 +173,12 @@ def test_notices_have_a_channel_and_a_secret_of_their_own(place: stores.Place) -
 def test_a_revocation_is_known_by_its_subject(place: stores.Place) -> None:
     async def body(outbox: Outbox) -> None:
         await outbox.add(arrival(CREATED, {"walletId": "w", "shareSetId": "s"}))
-        assert not await outbox.revoked(ENVIRONMENT, "s")
+        assert not await outbox.revoked(ENVIRONMENT, "w/s")
         await outbox.add(arrival(REVOKED, {"walletId": "w", "shareSetId": "s"}))
         await outbox.add(arrival(REVOKED, {"walletId": "v"}))
-        assert await outbox.revoked(ENVIRONMENT, "s")
+        assert await outbox.revoked(ENVIRONMENT, "w/s")
         assert await outbox.revoked(ENVIRONMENT, "v")
-        for environment, subject in ((ENVIRONMENT, "w"), (ENVIRONMENT, "t"), ("other", "s")):
+        for environment, subject in ((ENVIRONMENT, "w"), (ENVIRONMENT, "v/s"), ("other", "w/s")):
             assert not await outbox.revoked(environment, subject)
 
     with_outbox(place, body)
@@ -357,3 +357,23 @@ def test_a_store_that_is_gone_says_so(place: stores.Place) -> None:
                 await call
 
     place.run(body)
+
+
+def test_an_old_event_that_was_sent_again_is_kept_as_long_as_its_new_message(place: stores.Place) -> None:
+    made = arrival()
+
+    async def body(outbox: Outbox) -> None:
+        await outbox.add(made)
+        (first,) = await claim(outbox)
+        await outbox.finish(first, "dead", now=NOW + 1, reason="status_500")
+        await redelivery.redeliver(outbox, ENVIRONMENT, made.event.event_id, clock=lambda: LATER)
+        assert await outbox.purge(ENVIRONMENT, before=LATER) == 1  # the dead letter that was sent again
+        (again,) = await claim(outbox, now=LATER, until=LATER + 1)
+        assert again.event == made.event
+        await outbox.finish(again, "dead", now=LATER + 2, reason="status_500")
+        assert await outbox.purge(ENVIRONMENT, before=LATER) == 0
+        assert await outbox.event(ENVIRONMENT, made.event.event_id) == made.event
+        assert await outbox.purge(ENVIRONMENT, before=LATER + 3) == 1
+        assert await outbox.event(ENVIRONMENT, made.event.event_id) is None
+
+    with_outbox(place, body)
