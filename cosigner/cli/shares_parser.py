@@ -10,16 +10,7 @@ from ..backups.locations import SYNTAX  # noqa: TID252
 
 def add_new_shares(command: argparse.ArgumentParser) -> None:
     """What every command takes that replaces a wallet's shares: where the new backup and further shares go."""
-    add_locations(command, "where the new backup goes")
-    add_passcode(command)
-    command.add_argument(
-        "--passcode",
-        action="store_true",
-        help="the new backup has a passcode: ask for it on the terminal",
-    )
-    command.add_argument(
-        "--no-backup", action="store_true", help="make no new backup; what there was is worthless then"
-    )
+    add_new_backup(command)
     command.add_argument(
         "--apart",
         action="append",
@@ -32,6 +23,20 @@ def add_new_shares(command: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="holds the passphrase for them (default: ask on the terminal)",
+    )
+
+
+def add_new_backup(command: argparse.ArgumentParser) -> None:
+    """Where a new backup of this device's share goes."""
+    add_locations(command, "where the new backup goes")
+    add_passcode(command)
+    command.add_argument(
+        "--passcode",
+        action="store_true",
+        help="the new backup has a passcode: ask for it on the terminal",
+    )
+    command.add_argument(
+        "--no-backup", action="store_true", help="make no new backup; what there was is worthless then"
     )
 
 

@@ -13,7 +13,7 @@ from threshold.device import EXPORT_FORMATS
 from . import commands, renewals, whole_keys
 from .accounts_parser import add_hand_over
 from .inputs import derivation_path
-from .shares_parser import add_locations, add_new_shares, add_passcode
+from .shares_parser import add_locations, add_new_backup, add_new_shares, add_passcode
 
 Parents = Sequence[argparse.ArgumentParser]
 Subparsers = Any  # argparse names the class of what add_subparsers returns with a leading underscore
@@ -122,6 +122,7 @@ def _add_making(wallets: Subparsers, parents: Parents) -> None:
     imported.add_argument(
         "--legacy-id", default="", metavar="ID", help="what the wallet was called where it lived whole"
     )
+    add_new_backup(imported)
     imported.add_argument(
         "--wipe", action="store_true", help="overwrite and remove FILE afterwards, as far as that reaches"
     )
