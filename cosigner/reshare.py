@@ -119,8 +119,7 @@ async def replace_shares(
             await _settled_after(actions, store, decided, error)
             return new.wallet
         # Its rules want a backup first. Nothing was committed, and cannot be once the enclave has dropped its half.
-        await asyncio.to_thread(store.set_aside, wallet.wallet_id)
-        await settling.abort(actions, wallet.wallet_id, new.wallet.epoch)
+        await settling.give_up(actions, store, decided)
         raise
     except CosignerError as error:
         await _settled_after(actions, store, decided, error)

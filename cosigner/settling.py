@@ -8,7 +8,7 @@ the enclave's half of it may be aborted at any time.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.lifecycle import AbortReshare, CommitReshare
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .actions import Actions
     from .session import Session
     from .store import NextHeader, ShareStore
+
+_ANOTHERS: Final = frozenset({"reshare_unknown", "invalid_proof", "parties_wrong_count"})
+"""How the enclave refuses to commit a device's shares where another device's wait."""
 
 
 async def ask(actions: Actions, wallet_id: str) -> WalletReply:
@@ -85,7 +88,7 @@ async def abort(actions: Actions, wallet_id: str, epoch: int) -> None:
 async def _settle_one(
     actions: Actions, store: ShareStore, decided: NextHeader, kind: str, reply: WalletReply
 ) -> bool:
-    """Whether the decided share has become the active one."""
+    """Whether something has changed: the decided share has become the active one, or was given up."""
     wallet_id, epoch = decided.wallet.wallet_id, decided.wallet.epoch
     if reply.wallet.epoch >= epoch:
         if (reply.wallet, reply.confirmation) != (decided.wallet, decided.confirmation):
@@ -97,10 +100,24 @@ async def _settle_one(
     try:
         await commit(actions, store, decided, kind)
     except EnclaveRefused as error:
-        if error.code not in {"reshare_unknown", "invalid_proof"}:
+        if error.code == "backup_required":
+            await give_up(actions, store, decided, kind)
+        elif error.code in _ANOTHERS:
+            return False
+        else:
             raise
-        return False  # what waits there is another device's
     return True
+
+
+async def give_up(actions: Actions, store: ShareStore, decided: NextHeader, kind: str = "next") -> None:
+    """The enclave's rules do not let these shares count, and never will: nobody can back them up any more. The old share goes on signing.
+
+    :raises CosignerError: as :func:`abort`; :func:`settle` tries it again.
+    """
+    wallet = decided.wallet
+    if kind == "next":
+        await asyncio.to_thread(store.set_aside, wallet.wallet_id)
+    await abort(actions, wallet.wallet_id, wallet.epoch)
 
 
 async def _not_older(store: ShareStore, theirs: WalletInfo) -> None:

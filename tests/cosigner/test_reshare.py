@@ -257,6 +257,62 @@ def test_rules_that_want_a_backup_first_leave_the_wallet_as_it_was(device: Devic
     assert device.share().epoch == 1
 
 
+def decided_and_dead(device: Device, parties: int = 2) -> None:
+    """The device dies after it has decided, before the enclave hears of it."""
+    down = False
+
+    def fault(request: Any) -> When | None:
+        nonlocal down
+        down = down or request.kind == "reshare_commit"
+        return "before" if down else None
+
+    device.model.fault = fault
+    with pytest.raises(CosignerError):
+        device.renew(parties, purpose="reshare")
+    device.model.fault = lambda _: None
+    assert files(device) >= {".share", ".next"}
+
+
+def test_rules_that_want_a_backup_first_do_not_lock_a_device_that_died_after_it_decided(
+    device: Device,
+) -> None:
+    device.model.backup_required = True
+    decided_and_dead(device)
+    assert device.signs()
+    assert (device.share().epoch, device.model.record.pending) == (1, None)
+    device.model.backup_required = False
+    device.renew()
+    assert device.signs()
+
+
+def test_a_commit_refused_for_want_of_a_backup_whose_abort_is_lost_does_not_lock_the_device(
+    device: Device,
+) -> None:
+    device.model.backup_required = True
+    device.model.fault = lambda request: "before" if request.kind == "reshare_abort" else None
+    with pytest.raises(CosignerError):
+        device.renew()
+    device.model.fault = lambda _: None
+    assert device.model.record.pending is not None
+    assert device.signs()
+    device.model.backup_required = False
+    device.renew()
+    assert device.signs()
+
+
+def test_what_another_device_left_waiting_for_more_parties_does_not_lock_the_device(
+    device: Device, tmp_path: Path
+) -> None:
+    other = Device(device.model, tmp_path / "other")
+    shutil.copytree(device.directory, other.directory)
+    decided_and_dead(device)
+    asyncio.run(settling.abort(device.model, device.model.wallet_id, 2))  # type: ignore[arg-type]
+    decided_and_dead(other, 3)
+    assert device.signs()
+    assert other.signs()
+    assert other.share().epoch == 2
+
+
 # --- rollback ----------------------------------------------------------------------------------------------------------------------
 
 
