@@ -24,6 +24,7 @@ from threshold import reshare_start
 from . import settling
 from .errors import EnclaveRefused, StoreError
 from .store import NextHeader
+from .store.shares import share_outdated
 
 if TYPE_CHECKING:
     from protocol.lifecycle import Purpose
@@ -70,7 +71,7 @@ async def renew(
     :param share: the one that deals, of any party but the enclave, of the wallet's epoch.
     :param parties: of the new set, 2 to 5.
     :raises CosignerError: ``parties_unsupported``; whatever ``prepare``, enclave or host refused. Where nothing was decided the wallet is
-        what it was; else ``renewal_pending``, and :func:`cosigner.settling.settle` goes on.
+        what it was; else ``renewal_pending``, and :func:`cosigner.settling.settle` goes on; ``share_outdated``: another device was first.
     """
     if not THRESHOLD <= parties <= MAX_PARTIES:
         raise CosignerError(
@@ -267,12 +268,19 @@ async def _decide(actions: Actions, store: ShareStore, new: NewShares) -> NextHe
 async def _settled_after(
     actions: Actions, store: ShareStore, decided: NextHeader, cause: CosignerError
 ) -> None:
-    """The commit's answer is missing, or was a refusal: ask how things stand."""
-    wallet = decided.wallet
+    """The commit's answer is missing, or was a refusal: ask how things stand.
+
+    :raises StoreError: ``share_outdated``: another device's new shares count, and not these.
+    :raises CosignerError: ``renewal_pending``.
+    """
+    wallet, newest = decided.wallet, 0
     with contextlib.suppress(CosignerError):
-        await settling.settle(actions, store, wallet.wallet_id)
-        if await asyncio.to_thread(store.decided, wallet.wallet_id) is None:
+        reply = await settling.settle(actions, store, wallet.wallet_id)
+        if (reply.wallet, reply.confirmation) == (wallet, decided.confirmation):
             return
+        newest = reply.wallet.epoch
+    if newest >= wallet.epoch:
+        raise share_outdated(wallet.wallet_id, wallet.epoch - 1, newest) from cause
     raise CosignerError(
         "renewal_pending",
         f"It is not known whether the enclave has put the new shares of wallet {wallet.wallet_id} in force ({cause.message}). This device "

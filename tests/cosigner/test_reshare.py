@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,31 @@ def test_what_another_device_left_waiting_for_more_parties_does_not_lock_the_dev
     assert device.signs()
     assert other.signs()
     assert other.share().epoch == 2
+
+
+def test_a_renewal_that_another_device_overtook_is_not_said_to_have_worked(
+    device: Device, tmp_path: Path
+) -> None:
+    """Between the decision and its commit another device aborts it, and renews the shares itself."""
+    other = Device(device.model, tmp_path / "other")
+    shutil.copytree(device.directory, other.directory)
+    overtaken = False
+
+    def fault(request: Any) -> When | None:
+        nonlocal overtaken
+        if request.kind == "reshare_commit" and not overtaken:
+            overtaken = True
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(other.renew).result()
+        return None
+
+    device.model.fault = fault
+    with pytest.raises(StoreError) as caught:
+        device.renew()
+    assert caught.value.code == "share_outdated"
+    assert other.signs()
+    with pytest.raises(StoreError):
+        device.share()
 
 
 # --- rollback ----------------------------------------------------------------------------------------------------------------------
