@@ -13,12 +13,9 @@ from protocol.wallets import MAX_BACKUPS, WalletEntry, WalletStatus
 from .backups import book as backup_rules
 
 if TYPE_CHECKING:
-    from protocol.wallets import BackupInfo
-
     from .accounts.ownership import WalletRecord, Wallets
     from .actors import Actor
     from .backups import Backups
-    from .backups.book import BackupBook
     from .manifest import LifecycleRules
     from .vault import OpenedWallet, Vault
 
@@ -99,8 +96,8 @@ class Statuses:
             return None
 
     async def _status(self, record: WalletRecord, opened: OpenedWallet, most: int) -> WalletStatus:
-        book, epoch = await self._backups.of(opened.wallet.wallet_id), opened.wallet.epoch
-        backed_up = backup_rules.backed_up(book, record.owner, epoch)
+        book = await self._backups.of(opened.wallet.wallet_id)
+        backed_up = backup_rules.backed_up(book, record.owner, opened.current)
         unbacked = self._rules.backup == "required" and not backed_up
         since = opened.current.made_at or record.created_at
         return WalletStatus(
@@ -110,7 +107,7 @@ class Statuses:
             refresh_due=None if opened.retired else self._refresh_due(opened, since),
             pending=None if opened.pending is None else opened.pending.wallet.epoch,
             backed_up=backed_up,
-            backups=_own(book, record.owner)[-most:],
+            backups=backup_rules.listed(book, record.owner, opened)[-most:],
             imported=opened.header.imported,
             legacy_wallet_id=opened.header.legacy_wallet_id,
         )
@@ -121,10 +118,6 @@ class Statuses:
             return since
         age = self._rules.max_epoch_age_s
         return since + age * 1000 if age else None
-
-
-def _own(book: BackupBook, user_id: str) -> list[BackupInfo]:
-    return [backup.info() for backup in book.backups if backup.user_id == user_id]
 
 
 def _confirmation(opened: OpenedWallet) -> bytes:
