@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256K1, SECP2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from eth_account import Account
 
 ETHER = 10**18
 SUITES = ["frost-ed25519", "frost-secp256k1-tr", "ecdsa-secp256k1"]
@@ -47,6 +48,7 @@ def check(report: dict) -> None:
         assert min(signature["bytes_sent"], signature["bytes_received"]) > 64
         print(f"{signature['suite']}: signature of {len(signed)} bytes verified again, {signature['ms']} ms")
     check_authorization(report)
+    check_delegation(report)
     check_life(report)
 
 
@@ -54,7 +56,8 @@ def check_life(report: dict) -> None:
     """Two renewals of one wallet's shares under the same key, and a lost device whose share is worthless."""
     life, wallet = report["life"], report["wallets"][-1]
     assert (life["wallet_id"], life["address"]) == (wallet["wallet_id"], wallet["address"])
-    assert (wallet["epoch"], life["refresh"]["epoch"], life["recovery"]["epoch"]) == (1, 2, 3)
+    # Epoch 2 came with the delegation.
+    assert (wallet["epoch"], life["refresh"]["epoch"], life["recovery"]["epoch"]) == (1, 3, 4)
     assert life["backup"]["passcode"] is True
     assert life["backup"]["locations"] == ["service"]
     assert life["recovery"]["backed_up"] is True
@@ -108,9 +111,26 @@ def check_authorization(report: dict) -> None:
     assert audit["end_is_certain"]
     assert audit["receipts"] >= len(report["wallets"]) + len(report["signatures"]) + 3
     assert audit["allowed"] + audit["denied"] + 1 == audit["entries"]  # and the opening
-    # The refusal; the step-up, the backup and the recovery before the passkey was asked; the lost device.
-    assert audit["denied"] == 5
+    # The refusal; the step-up, the delegation, the backup and the recovery before the passkey was asked; the app over its limit; the
+    # lost device.
+    assert audit["denied"] == 7
     print(f"the passkey's assertion, two receipts and a log of {audit['entries']} entries agree")
+
+
+def check_delegation(report: dict) -> None:
+    """The app signed for both wallets, was refused twice, and its endpoint heard of everything."""
+    delegation = report["delegation"]
+    solana, _, ethereum = report["wallets"]
+    assert Account.recover_transaction(delegation["evm_transaction"]) == ethereum["address"]
+    wire = base64.b64decode(delegation["solana_transaction"])
+    assert wire[0] == 1  # signatures
+    Ed25519PublicKey.from_public_bytes(bytes.fromhex(solana["public_key"])).verify(wire[1:65], wire[65:])
+    assert delegation["refusal"]["code"] == "policy_denied"
+    assert delegation["revoked"]["code"] == "delegation_refused"
+    heard = delegation["webhooks"]
+    assert heard.count("wallet.delegation.created") == 2
+    assert heard.count("wallet.delegation.revoked") == 1
+    print(f"two transactions of a delegate and {len(heard)} webhooks agree")
 
 
 def receipt(kept: dict) -> dict:

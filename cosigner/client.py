@@ -190,6 +190,7 @@ class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
         if decided is not None:
             self._require_environment(StoredWallet(decided.environment, decided.wallet, pending=True))
             await settling.settle(self._actions, store, wallet_id)
+            await asyncio.to_thread(_require_share, store, wallet_id)
         share, stored = store.load(wallet_id)
         self._require_environment(stored)
         return share, stored.info
@@ -206,3 +207,13 @@ class AsyncClient(AccountCalls, DelegationCalls, SigningCalls):
         if self._store is None:
             raise StoreError("store_locked", "This client was made without a share store.")
         return self._store
+
+
+def _require_share(store: ShareStore, wallet_id: str) -> None:
+    """After settling: what was decided has become a share, or there is an older one."""
+    if store.decided(wallet_id) is not None and store.newest(wallet_id) == 0:
+        raise StoreError(
+            "recovery_unfinished",
+            f"The recovery of wallet {wallet_id} on this device was cut off, and the enclave has dropped its half. Recover again: "
+            "cosigner wallet recover.",
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from . import demo_delegation
+
 
 def describe(report: dict[str, Any]) -> list[str]:
     """The report for a person."""
@@ -47,6 +49,8 @@ def describe(report: dict[str, Any]) -> list[str]:
         f"  action signed     {step_up['action']}",
         f"  signature         {_shortened(step_up['signature'])}",
         f"  verified by       {step_up['verified_by']}",
+        "",
+        *demo_delegation.lines(report["delegation"]),
         "",
         "A wallet's life: the Ethereum wallet's shares renewed, its device lost, and another device in its place",
         f"  refresh           epoch {life['refresh']['epoch']}, {life['refresh']['ms']} ms, {_traffic(life['refresh'])}",

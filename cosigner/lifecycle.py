@@ -299,7 +299,7 @@ class LifecycleCalls:
             self._actions,
             self._unlocked(),
             share,
-            reply.wallet,
+            reply,
             purpose=purpose,
             parties=parties,
             prepare=self._preparing(parties, plan, apart),

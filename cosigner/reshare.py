@@ -22,12 +22,13 @@ from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, MAX_PARTIES, THRESHOLD
 from threshold import reshare_start
 
 from . import settling
-from .errors import EnclaveRefused, StoreError
+from .errors import EnclaveRefused
 from .store import NextHeader
 from .store.shares import share_outdated
 
 if TYPE_CHECKING:
     from protocol.lifecycle import Purpose
+    from protocol.messages import WalletReply
     from protocol.wallets import WalletInfo
     from threshold import KeyShare, ReshareRound3
 
@@ -59,7 +60,7 @@ async def renew(
     actions: Actions,
     store: ShareStore,
     share: KeyShare,
-    wallet: WalletInfo,
+    found: WalletReply,
     *,
     purpose: Purpose,
     parties: int,
@@ -69,6 +70,7 @@ async def renew(
     """Replace all shares of a wallet; returns when the new ones count and the old ones are worthless.
 
     :param share: the one that deals, of any party but the enclave, of the wallet's epoch.
+    :param found: what :func:`cosigner.settling.settle` has just found.
     :param parties: of the new set, 2 to 5.
     :raises CosignerError: ``parties_unsupported``; whatever ``prepare``, enclave or host refused. Where nothing was decided the wallet is
         what it was; else ``renewal_pending``, and :func:`cosigner.settling.settle` goes on; ``share_outdated``: another device was first.
@@ -79,6 +81,7 @@ async def renew(
             f"A wallet has {THRESHOLD} to {MAX_PARTIES} shares, of which any {THRESHOLD} sign.",
             culprit=Culprit.CLIENT,
         )
+    wallet = found.wallet
 
     async def make() -> NewShares:
         return await _ceremony(actions, share, wallet, purpose=purpose, parties=parties, given=given)
@@ -86,13 +89,14 @@ async def renew(
     async def commit(decided: NextHeader) -> None:
         await settling.commit(actions, store, decided)
 
-    return await replace_shares(actions, store, wallet, make=make, prepare=prepare, commit=commit)
+    return await replace_shares(actions, store, share, found, make=make, prepare=prepare, commit=commit)
 
 
 async def replace_shares(
     actions: Actions,
     store: ShareStore,
-    wallet: WalletInfo,
+    share: KeyShare,
+    found: WalletReply,
     *,
     make: Callable[[], Awaitable[NewShares]],
     prepare: Prepare,
@@ -100,19 +104,22 @@ async def replace_shares(
 ) -> WalletInfo:
     """The steps around a ceremony that replaces the user's shares, each safe to be interrupted.
 
+    :param found: the wallet as the enclave has just described it.
     :param make: the ceremony, as far as the enclave has its new share beside the old one.
     :param commit: has the enclave commit what was decided, and the store adopt it.
     :raises CosignerError: as :func:`renew`.
     """
-    await _clear(actions, store, wallet)
+    wallet = found.wallet
+    await _clear(actions, store, share, found)
     new = await make()
     try:
         await prepare(new)
-        decided = await _decide(actions, store, new)
     except BaseException:
         with contextlib.suppress(CosignerError):
             await settling.abort(actions, wallet.wallet_id, new.wallet.epoch)
         raise
+    # A store that fails here may have written the decision all the same: what lies there settles it, and nothing is aborted.
+    decided = await _decide(actions, store, new)
     try:
         await commit(decided)
     except EnclaveRefused as error:
@@ -127,18 +134,15 @@ async def replace_shares(
     return new.wallet
 
 
-async def _clear(actions: Actions, store: ShareStore, wallet: WalletInfo) -> None:
-    """Make room: settle what this device decided before, and drop what nobody did."""
-    reply = await settling.settle(actions, store, wallet.wallet_id)
-    if reply.wallet != wallet:
-        raise StoreError(
-            "share_outdated",
-            f"This share is of epoch {wallet.epoch}, but the wallet is at epoch {reply.wallet.epoch}. Nothing was changed.",
-        )
+async def _clear(actions: Actions, store: ShareStore, share: KeyShare, found: WalletReply) -> None:
+    """Make room: put away what this device decided and the enclave does not know of, and drop what nobody decided."""
+    wallet = found.wallet
+    if share.epoch != wallet.epoch:
+        raise share_outdated(wallet.wallet_id, share.epoch, wallet.epoch)
     if await asyncio.to_thread(store.decided, wallet.wallet_id) is not None:
         await asyncio.to_thread(store.set_aside, wallet.wallet_id)
-    if reply.status.pending is not None:
-        await settling.abort(actions, wallet.wallet_id, reply.status.pending)
+    if found.status.pending is not None:
+        await settling.abort(actions, wallet.wallet_id, found.status.pending)
 
 
 class Handover:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .authorization.granted import Granted
     from .backups import Backups
     from .counters import Counters
-    from .delegation.service import Delegations
+    from .delegation.ending import Ending
     from .sessions import Session
     from .statuses import Statuses
     from .vault import Vault
@@ -54,7 +54,7 @@ class Lifecycle:
         wallets: Wallets,
         backups: Backups,
         statuses: Statuses,
-        delegations: Delegations,
+        ending: Ending,
         require_standing: Callable[[Granted], Awaitable[object]],
         counters: Counters,
     ) -> None:
@@ -63,7 +63,7 @@ class Lifecycle:
         self._wallets = wallets
         self._backups = backups
         self._statuses = statuses
-        self._delegations = delegations
+        self._ending = ending
         self._require_standing = require_standing
         self._counters = counters
 
@@ -147,7 +147,7 @@ class Lifecycle:
         opened = granted.need_opened()
         live = not opened.retired
         permit = granted.need_permit()
-        await self._delegations.end_all(opened.wallet.wallet_id, permit, "user", granted.receipt)
+        await self._ending.end_all(permit, opened.wallet.wallet_id, "user", granted.receipt)
         await self._require_standing(granted)  # that took writes, and there is no way back from what follows
         opened = await self._vault.retire(permit, opened, now_ms=granted.now)
         await self._backups.forget(opened.wallet.wallet_id)

@@ -24,6 +24,7 @@ from .authorization.rulebook import Rulebook
 from .authorization.usage import Ledgers
 from .backups import Backups
 from .delegation.book import Book
+from .delegation.ending import Ending
 from .delegation.events import Outbox
 from .delegation.login import DelegateEntry
 from .delegation.service import Delegations
@@ -131,18 +132,28 @@ class Realms:
             clock=self.clock,
             counters=self.counters,
         )
+        outbox = Outbox(environment.id)
+        ending = Ending(
+            settings=settings,
+            book=book,
+            delegates=delegates,
+            outbox=outbox,
+            vault=vault,
+            clock=self.clock,
+            counters=self.counters,
+            end_sessions=end_sessions,
+        )
         delegations = Delegations(
             environment.id,
             settings=settings,
             book=book,
-            delegates=delegates,
-            outbox=Outbox(environment.id),
+            ending=ending,
+            outbox=outbox,
             vault=vault,
             backups=backups,
             statuses=statuses,
             clock=self.clock,
             counters=self.counters,
-            end_sessions=end_sessions,
             require_standing=gate.require_standing,
         )
         lifecycle = Lifecycle(
@@ -151,7 +162,7 @@ class Realms:
             wallets=wallets,
             backups=backups,
             statuses=statuses,
-            delegations=delegations,
+            ending=ending,
             require_standing=gate.require_standing,
             counters=self.counters,
         )

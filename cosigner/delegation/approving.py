@@ -46,7 +46,7 @@ async def approve(
     actions: Actions,
     store: ShareStore,
     share: KeyShare,
-    wallet: WalletInfo,
+    found: WalletReply,
     terms: DelegationTerms,
     *,
     key: DeveloperKey,
@@ -55,12 +55,13 @@ async def approve(
 ) -> WalletInfo:
     """Give an app a share of its own, with the enclave, and take new shares for the user.
 
-    :param share: the user's own.
+    :param share: the user's own. :param found: the wallet as the enclave has just described it.
     :param key: what the delegate's share is encrypted to; the terms name its hash.
     :param prepare: as in :func:`cosigner.reshare.renew`, for the user's new shares.
     :returns: the user's wallet, at its next epoch.
     :raises CosignerError: as :func:`cosigner.reshare.renew`; ``developer_key_refused``.
     """
+    wallet = found.wallet
     encryption_key = EncryptionKey.from_der(key.public_key, key.kid)
     if (encryption_key.hash, key.kid) != (terms.key_hash, terms.kid):
         raise CosignerError(
@@ -132,4 +133,4 @@ async def approve(
             )
         await asyncio.to_thread(store.adopt, wallet.wallet_id)
 
-    return await replace_shares(actions, store, wallet, make=make, prepare=prepare, commit=commit)
+    return await replace_shares(actions, store, share, found, make=make, prepare=prepare, commit=commit)

@@ -83,7 +83,7 @@ class DelegationCalls(LifecycleCalls):
             self._actions,
             self._unlocked(),
             share,
-            wallet,
+            reply,
             terms,
             key=key,
             prepare=self._preparing(wallet.parties, plan, apart),

@@ -15,17 +15,13 @@ Whatever fails on the way is a denial, and leaves a receipt too. A :class:`Grant
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from enclave import reshares, signing
 from enclave.accounts import credentials, session_keys
 from enclave.delegation.book import MAX_LISTED
-from enclave.records import RecordConflictError
 from enclave.work import compute
-from policy import Action as JudgedAction
-from policy import Deny, PolicyError, decide
+from policy import PolicyError
 from protocol import accounts as a
 from protocol import delegation as d
 from protocol import lifecycle as life
@@ -34,14 +30,16 @@ from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.messages import Message
 from threshold import PayloadError, ThresholdError
 
-from .asked import as_error, chain_of, refusal, summary, wallet_ruled
-from .delegates import require_allowed, require_bare, signer_rules
+from .asked import as_error
+from .cases import Case
+from .deciding import Deciding
+from .delegates import require_allowed, require_bare
 from .evidence import Verified, require_factors, verify_first
 from .freshness import fresh_action
 from .granted import DeniedError, Granted
 from .journal import Judged
 from .owners import require_usable
-from .permits import PermitError, grant
+from .permits import grant
 from .requirements import requirement_of
 
 if TYPE_CHECKING:
@@ -54,21 +52,15 @@ if TYPE_CHECKING:
     from enclave.burns import Burns
     from enclave.manifest import Environment
     from enclave.sessions import Session
-    from enclave.signing import Signing
-    from enclave.vault import OpenedWallet
-    from policy import Charge
-    from protocol.actions import Action, Authorization, RecoveryCode, SignedApproval, TotpCode
 
     from .approvals import Approvals
     from .delegates import Delegates
     from .journal import Journal
     from .owners import Owners
     from .permits import Permit
-    from .requirements import Requirement
-    from .rulebook import Rulebook, SignerRules
-    from .usage import Ledger, Ledgers
+    from .rulebook import Rulebook
+    from .usage import Ledgers
 
-_ATTEMPTS: Final = 4
 _USES: Final[dict[type[Message], int]] = {
     m.Sign: 1,
     m.SignEcdsa: 1,
@@ -85,44 +77,6 @@ _USES: Final[dict[type[Message], int]] = {
     d.RevokeDelegationAsAdministrator: 1,
 }
 """How often a request uses a wallet's shares."""
-
-
-@dataclass(slots=True)
-class _Case:
-    """One action on its way through the gate.
-
-    :ivar judged: what a receipt says of it, should it be denied now.
-    """
-
-    session: Session
-    actor: Actor
-    request: Message
-    requirement: Requirement
-    action: Action
-    authorization: Authorization | None
-    now: int
-    judged: Judged
-    evidence: Verified
-    opened: OpenedWallet | None = None
-    signing: Signing | None = None
-
-    @property
-    def approvals(self) -> list[SignedApproval]:
-        return [] if self.authorization is None else self.authorization.approvals
-
-    def need_opened(self) -> OpenedWallet:
-        """The wallet, which the check of its owner has opened.
-
-        :raises PermitError: it was not looked at; that is a mistake in this enclave.
-        """
-        if self.opened is None:
-            msg = "this wallet's owner was not checked"
-            raise PermitError(msg)
-        return self.opened
-
-    @property
-    def second(self) -> TotpCode | RecoveryCode | None:
-        return None if self.authorization is None else self.authorization.second
 
 
 class Gate:
@@ -150,7 +104,7 @@ class Gate:
         self._delegates = delegates
         self._backups = backups
         self._rulebook = rulebook
-        self._ledgers = ledgers
+        self._deciding = Deciding(rulebook, ledgers, delegates)
         self._approvals = approvals
         self._second_factors = second_factors
         self._journal = journal
@@ -179,7 +133,7 @@ class Gate:
             require_allowed(actor, requirement, request)
             return await self._admit_reading(actor, request, now)
         action = fresh_action(session, actor, call, now)
-        case = _Case(
+        case = Case(
             session=session,
             actor=actor,
             request=request,
@@ -242,7 +196,7 @@ class Gate:
                 await self._owners.require_sight(actor, layer, subject)
         return Granted(actor, request, now)
 
-    async def _judge(self, case: _Case, record: UserRecord) -> Granted:
+    async def _judge(self, case: Case, record: UserRecord) -> Granted:
         require_allowed(case.actor, case.requirement, case.request)
         await self._verify(case, record)
         await self._require_owner(case)
@@ -250,7 +204,7 @@ class Gate:
         await self._spend(case)
         async with self._approvals.unspent(case.approvals):
             if case.requirement.rules is not None:
-                await self._decide(case, case.requirement.rules)
+                await self._deciding.decide(case, case.requirement.rules)
         receipt = await self._journal.allowed(case.judged)
         return Granted(
             actor=case.actor,
@@ -271,7 +225,7 @@ class Gate:
             return None
         return grant(environment=self._environment.id, operation=request.kind, wallet_id=wallet_id, uses=uses)
 
-    async def _verify(self, case: _Case, record: UserRecord) -> None:
+    async def _verify(self, case: Case, record: UserRecord) -> None:
         """Evidence and approvals verify, and suffice, but for the code of a second factor."""
         if case.actor.delegation is None:
             self._verify_user(case, record)
@@ -283,7 +237,7 @@ class Gate:
         if case.requirement.administrators:
             self._approvals.require_quorum(case.judged.approvers)
 
-    def _verify_user(self, case: _Case, record: UserRecord) -> None:
+    def _verify_user(self, case: Case, record: UserRecord) -> None:
         step_up = self._environment.step_up.get(case.request.kind, [])
         case.evidence = verify_first(
             record,
@@ -297,7 +251,7 @@ class Gate:
             record, case.evidence, requirement=case.requirement, step_up=step_up, second=case.second
         )
 
-    async def _require_owner(self, case: _Case) -> None:
+    async def _require_owner(self, case: Case) -> None:
         """The wallet, or the layer, is the user's; and the wallet is one that the request can use.
 
         :raises CosignerError: ``not_owner``, ``wallet_unknown``, ``wallet_retired``, ``epoch_stale``, ``epoch_superseded``.
@@ -311,7 +265,7 @@ class Gate:
                 await self._owners.require_sight(case.actor, layer, subject)
                 self._rulebook.check(case.request)
 
-    async def _examine(self, case: _Case) -> None:
+    async def _examine(self, case: Case) -> None:
         """What would fail anyway shall not be charged; and what would be signed is worked out from the payload."""
         match case.request:
             case m.SignEcdsa() as request:
@@ -327,7 +281,7 @@ class Gate:
                 await self._backups.require_backup(case.actor, opened)
                 await self._delegates.require_possible(opened, request, case.now)
 
-    async def _examine_signing(self, case: _Case, request: m.Sign | m.SignEcdsa) -> None:
+    async def _examine_signing(self, case: Case, request: m.Sign | m.SignEcdsa) -> None:
         opened = case.need_opened()
         opened.require_party(request.party)
         if case.actor.delegation is None:
@@ -335,7 +289,7 @@ class Gate:
         case.signing = await compute(signing.examine, opened, request)
         case.judged.task = case.signing.task
 
-    async def _spend(self, case: _Case) -> None:
+    async def _spend(self, case: Case) -> None:
         """What evidence uses up: a second factor's code, whether it was asked for or not; a device code; a passkey's count."""
         user_id, vouched, device_code = case.actor.user_id, case.evidence.vouched, case.evidence.device_code
         if case.second is not None:
@@ -351,47 +305,3 @@ class Gate:
         if vouched is not None and vouched.sign_count:
             credential_id, count = vouched.credential.credential_id, vouched.sign_count
             await self._directory.change(user_id, lambda user: credentials.used(user, credential_id, count))
-
-    async def _decide(self, case: _Case, operation: str) -> None:
-        """Ask the rules, and store what they count. Who else counts meanwhile, in another enclave, makes this one ask again."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self._decide_once(case, operation)
-            except RecordConflictError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError
-
-    async def _decide_once(self, case: _Case, operation: str) -> None:
-        """Everybody's rules allow it once; a delegate's further rules must allow it, too. Only then is anything charged."""
-        user_id, wallet_id = case.actor.user_id, wallet_ruled(case.request)
-        asked = JudgedAction(
-            operation=operation,
-            at=case.now // 1000,
-            chain=chain_of(case.request, case.opened),
-            signer=case.actor.kind,
-            factors=case.evidence.factors,
-            approvals=case.judged.approvers,
-        )
-        signers: list[SignerRules | None] = [None]
-        if case.actor.delegation is not None:
-            signers = list(signer_rules(await self._delegates.require(case.actor)))
-        case.judged.policies = []
-        charges: list[tuple[Ledger, tuple[Charge, ...]]] = []
-        async with AsyncExitStack() as held:
-            for signer in signers:
-                rules = await self._rulebook.in_force(user_id, wallet_id, signer)
-                case.judged.policies += [one for one in rules.versions if one not in case.judged.policies]
-                counted = rules.counted if case.signing is not None and wallet_id is not None else frozenset()
-                if charges:  # what all signers share was counted with the first
-                    counted &= {"signer"}
-                ledger = await held.enter_async_context(
-                    self._ledgers.of(rules, counted, user_id, wallet_id or "")
-                )
-                decision = decide(asked, summary(case.signing), rules.policy, ledger.used)
-                case.judged.rules = decision
-                if isinstance(decision, Deny):
-                    raise refusal(decision)
-                charges.append((ledger, decision.charges))
-            for ledger, charged in charges:
-                await ledger.charge(charged, asked.at)

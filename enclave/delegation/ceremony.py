@@ -40,10 +40,14 @@ DELEGATE: Final = "delegate"
 
 @dataclass(frozen=True, slots=True)
 class Dealt:
-    """Both handovers between their two messages."""
+    """Both handovers between their two messages.
+
+    :ivar approved_by: the credential that vouched for the approval, if the user has any.
+    """
 
     own: ReshareRound2
     delegate: ReshareRound2
+    approved_by: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,13 @@ def require_possible(
 
 
 async def begin(
-    permit: Permit, owner: Actor, session: Session, opened: OpenedWallet, request: BeginDelegation
+    permit: Permit,
+    owner: Actor,
+    session: Session,
+    opened: OpenedWallet,
+    request: BeginDelegation,
+    *,
+    approved_by: bytes | None,
 ) -> DelegationBegun:
     """Take the client's two first messages; answer with the enclave's first and second of both.
 
@@ -136,7 +146,7 @@ async def begin(
         request.delegate_message1,
     )
     session.put_ceremony(
-        request.wallet_id, Ceremony(request, Dealt(own_state, delegate_state), permit, owner)
+        request.wallet_id, Ceremony(request, Dealt(own_state, delegate_state, approved_by), permit, owner)
     )
     return DelegationBegun(
         message1=own1, messages2=own2, delegate_message1=delegate1, delegate_message2=delegate2

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from policy import PolicyError, parse_layer
 from protocol.accounts import UserId
-from protocol.actions import Hash, Milliseconds
+from protocol.actions import CredentialId, Hash, Milliseconds
 from protocol.delegation import MAX_RULES, DelegationInfo, DelegationTerms
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.hybrid import Envelope
@@ -31,6 +31,7 @@ class Delegation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """As sealed, under the wallet's id and the share set's.
 
     :ivar user_id: whose wallet it was when they approved this. If the wallet becomes another's, nothing is signed any more.
+    :ivar approved_by: the credential that vouched for the approval, if the user had any: until the commit it must stay active.
     :ivar wallet: the delegate's share set.
     :ivar confirmation: the enclave's, of the ceremony that made that set.
     :ivar own: the user's share set, as the same ceremonies leave it; both are committed together.
@@ -44,6 +45,7 @@ class Delegation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     version: Annotated[int, Meta(ge=1, le=1)]
     user_id: UserId
+    approved_by: CredentialId | None
     state: Literal["waiting", "active", "revoked"]
     terms: DelegationTerms
     wallet: WalletInfo
@@ -104,6 +106,7 @@ def begun(
     user_id: str,
     terms: DelegationTerms,
     *,
+    approved_by: bytes | None,
     delegate: tuple[WalletInfo, bytes],
     own: tuple[WalletInfo, bytes],
     now: int,
@@ -115,6 +118,7 @@ def begun(
     return Delegation(
         version=1,
         user_id=user_id,
+        approved_by=approved_by,
         state="waiting",
         terms=terms,
         wallet=delegate[0],

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from enclave.actors import Actor, Delegated
     from enclave.authn.clock import Clock
-    from enclave.authorization.delegates import Delegates
     from enclave.authorization.granted import Granted
     from enclave.authorization.permits import Permit
     from enclave.backups import Backups
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from enclave.sessions import Session
     from enclave.statuses import Statuses
     from enclave.vault import OpenedWallet, Vault
-    from protocol.envelope.messages import OutboxEvent, SignedEntry
     from protocol.hybrid import Envelope
     from protocol.messages import DelegationReply
 
     from .book import Book
+    from .ending import Ending
     from .events import Outbox, Subscription
     from .record import Delegation
     from .settings import Settings
@@ -52,7 +52,6 @@ _ADMINISTRATOR: Final = "administrator:"
 class Delegations:
     """Delegated access in one environment.
 
-    :param end_sessions: ends the sessions of a delegate.
     :param require_standing: raises if what vouched for a request does so no longer.
     """
 
@@ -62,27 +61,25 @@ class Delegations:
         *,
         settings: Settings,
         book: Book,
-        delegates: Delegates,
+        ending: Ending,
         outbox: Outbox,
         vault: Vault,
         backups: Backups,
         statuses: Statuses,
         clock: Clock,
         counters: Counters,
-        end_sessions: Callable[[str, frozenset[bytes]], None],
         require_standing: Callable[[Granted], Awaitable[object]],
     ) -> None:
         self._environment = environment
         self._settings = settings
         self._book = book
-        self._delegates = delegates
+        self._ending = ending
         self._outbox = outbox
         self._vault = vault
         self._backups = backups
         self._statuses = statuses
         self._clock = clock
         self._counters = counters
-        self._end_sessions = end_sessions
         self._require_standing = require_standing
 
     async def answer(self, session: Session, granted: Granted) -> DelegationReply | WalletReply | Done:  # noqa: C901  (a line for each request)
@@ -103,7 +100,12 @@ class Delegations:
                 return Done()
             case d.BeginDelegation() as request:
                 return await ceremony.begin(
-                    granted.need_permit(), actor, session, granted.need_opened(), request
+                    granted.need_permit(),
+                    actor,
+                    session,
+                    granted.need_opened(),
+                    request,
+                    approved_by=granted.evidence.credential,
                 )
             case d.FinishDelegation() as request:
                 return await self._finish(session, granted, request)
@@ -112,12 +114,11 @@ class Delegations:
             case d.ListDelegations(wallet_id=wallet_id):
                 return await self._list(actor, wallet_id)
             case d.RevokeDelegation() as request:
-                by: RevokedBy = "user" if actor.delegation is None else "delegate"
-                await self._revoke(granted.need_permit(), request, by, granted.receipt)
-                return Done()
+                return await self._revoke(
+                    granted, request, "user" if actor.delegation is None else "delegate"
+                )
             case d.RevokeDelegationAsAdministrator() as request:
-                await self._revoke(granted.need_permit(), request, "administrator", granted.receipt)
-                return Done()
+                return await self._revoke(granted, request, "administrator")
             case d.TightenDelegation() as request:
                 return await self._tighten(actor, request)
             case d.DenyDelegation(denied=denied):
@@ -161,16 +162,6 @@ class Delegations:
         digests, now = granted.need_signing().task.digests, self._clock.now_ms()
         await self._book.count_signature(one, self._outbox.signature(to, one, digests, now))
 
-    async def end_all(
-        self, wallet_id: str, permit: Permit, by: RevokedBy, receipt: SignedEntry | None
-    ) -> None:
-        """Revoke every delegation of a wallet that is deleted. What a crash leaves is done when the deletion is asked for again.
-
-        :param permit: good for :data:`.book.MAX_LISTED` uses.
-        """
-        for one in await self._book.of(wallet_id):
-            await self._end(permit, one, by, receipt)
-
     # --- the ceremony --------------------------------------------------------------------------------------------------------
 
     async def _finish(
@@ -188,12 +179,13 @@ class Delegations:
         one = record.begun(
             actor.user_id,
             terms,
+            approved_by=begun.state.approved_by,
             delegate=(made.delegate, made.delegate_confirmation),
             own=(made.own, made.own_confirmation),
             now=now,
         )
         await self._book.add(one, now=now)
-        await self._require_standing(granted)
+        await self._require_approver(granted, one)
         await self._vault.create(
             permit,
             made.delegate_share,
@@ -212,7 +204,7 @@ class Delegations:
         """What waited until now was aborted with the user's shares, and can never be committed."""
         for one in await self._book.of(wallet_id):
             if one.state == "waiting":
-                await self._end(permit, one, "user", None)
+                await self._ending.end(permit, one, "user", None)
                 return
 
     async def _commit(self, granted: Granted, request: d.CommitDelegation) -> WalletReply:
@@ -265,11 +257,12 @@ class Delegations:
                 "The share is encrypted to another key than the approved one.",
                 culprit=Culprit.CLIENT,
             )
+        await self._require_approver(granted, one)
         await self._require_key(one)
         if delegated.pending is not None:
             await self._vault.commit(granted.need_permit(), delegated)
         await self._book.deny(actor.user_id, denied=False, now=self._clock.now_ms())
-        await self._require_standing(granted)
+        await self._require_approver(granted, one)
         # Again: the host may have held up those writes for as long as it liked.
         to, key = await self._require_key(one)
         api_key = "dyn_" + base64.urlsafe_b64encode(os.urandom(_KEY_LENGTH)).rstrip(b"=").decode()
@@ -288,6 +281,12 @@ class Delegations:
             ),
         )
         self._counters["delegations"] += 1
+
+    async def _require_approver(self, granted: Granted, one: Delegation) -> None:
+        """That session and evidence stand, and the credential, too, that vouched for the approval."""
+        await self._require_standing(granted)
+        evidence = replace(granted.evidence, credential=one.approved_by)
+        await self._require_standing(replace(granted, evidence=evidence))
 
     async def _require_key(self, one: Delegation) -> tuple[Subscription, d.DeveloperKey]:
         settings = await self._settings.in_force()
@@ -311,39 +310,13 @@ class Delegations:
 
     async def _revoke(
         self,
-        permit: Permit,
+        granted: Granted,
         request: d.RevokeDelegation | d.RevokeDelegationAsAdministrator,
         by: RevokedBy,
-        receipt: SignedEntry | None,
-    ) -> None:
+    ) -> Done:
         one = await self._book.require(request.wallet_id, request.share_set_id)
-        await self._end(permit, one, by, receipt)
-
-    async def _end(self, permit: Permit, one: Delegation, by: RevokedBy, receipt: SignedEntry | None) -> None:
-        """In this order: this enclave refuses the delegate, whatever the host stores; the delegation is over, and the developer is told, in
-        one write; the enclave's share is destroyed. Asked for again it does what is left to do.
-        """
-        wallet_id, share_set_id = one.wallet_id, one.share_set_id
-        self._delegates.shut_out(share_set_id)
-        self._end_sessions(share_set_id, frozenset({share_set_id.encode()}))
-        to = (await self._settings.in_force()).subscription
-        counted = one.state == "active"
-
-        def event(over: Delegation) -> OutboxEvent | None:
-            told = to is not None and over.api_key_hash is not None
-            return self._outbox.revoked(to, over, receipt) if told and to is not None else None
-
-        await self._book.change(
-            wallet_id, share_set_id, lambda found: record.revoke(found, by, self._clock.now_ms()), event
-        )
-        try:
-            opened = await self._vault.open(wallet_id, share_set_id)
-        except CosignerError as error:
-            if error.code != "wallet_unknown":
-                raise
-        else:
-            await self._vault.retire(permit, opened, now_ms=self._clock.now_ms())
-        self._counters["delegations_revoked"] += counted
+        await self._ending.end(granted.need_permit(), one, by, granted.receipt)
+        return Done()
 
     async def _tighten(self, actor: Actor, request: d.TightenDelegation) -> Done:
         await self._book.change(

@@ -756,7 +756,7 @@ def test_rolling_back_the_totals_is_noticed_within_one_life_of_an_enclave():
         await user.sign(wallet, payment(user, wallet))
         host.storage.records.update(old)
         vault_rooms = host.enclave.environments.in_service("sandbox")._rooms
-        vault_rooms.gate._ledgers._records._cache.clear()  # as it is after ten seconds
+        vault_rooms.gate._deciding._ledgers._records._cache.clear()  # as it is after ten seconds
         spy = watch(host)
         await refuses("epoch_stale", user.sign(wallet, payment(user, wallet)))
         assert spy.released == 0

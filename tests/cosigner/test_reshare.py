@@ -18,6 +18,7 @@ from cosigner.errors import CosignerError, EnclaveRefused, StoreError
 from cosigner.reshare import NewShares
 from cosigner.store import ShareStore
 from protocol.envelope.errors import Culprit
+from protocol.messages import WalletReply
 from tests.cosigner.crashes import crash_at, steps_of
 from tests.cosigner.model import Model, When
 from tests.cosigner.world import open_store
@@ -38,19 +39,16 @@ class Device:
         """Opened anew each time: nothing is remembered but what lies in files."""
         return open_store(self.directory)
 
-    def settle(self) -> None:
-        asyncio.run(settling.settle(self.model, self.store, self.model.wallet_id))  # type: ignore[arg-type]
+    def settle(self) -> WalletReply:
+        return asyncio.run(settling.settle(self.model, self.store, self.model.wallet_id))  # type: ignore[arg-type]
 
     def share(self) -> KeyShare:
         return self.store.load(self.model.wallet_id)[0]
 
     def renew(self, parties: int = 2, *, share: KeyShare | None = None, purpose: Any = "refresh") -> None:
         store = self.store
-        if share is None:
-            share, stored = store.load(self.model.wallet_id)
-            wallet = stored.info
-        else:
-            wallet = self.model.record.active.wallet
+        found = self.settle()
+        share = share or self.share()
 
         async def prepare(new: NewShares) -> None:
             self.kept = {party: one for party, one in new.shares.items() if party != 1}
@@ -60,7 +58,7 @@ class Device:
                 self.model,  # type: ignore[arg-type]
                 store,
                 share,
-                wallet,
+                found,
                 purpose=purpose,
                 parties=parties,
                 prepare=prepare,
@@ -145,7 +143,7 @@ def test_a_wallet_has_two_to_five_shares(device: Device, parties: int) -> None:
     with pytest.raises(CosignerError) as caught:
         device.renew(parties)
     assert caught.value.code == "parties_unsupported"
-    assert device.model.asked == []
+    assert set(device.model.asked) == {"wallet_get"}
 
 
 # --- crashes -----------------------------------------------------------------------------------------------------------------------
@@ -227,14 +225,14 @@ def test_what_nobody_decided_is_dropped(device: Device) -> None:
         device.model.fault = lambda _: "before"
         raise DeadError
 
-    share, stored = device.store.load(device.model.wallet_id)
+    found, share = device.settle(), device.share()
     with pytest.raises(DeadError):
         asyncio.run(
             reshare.renew(
                 device.model,  # type: ignore[arg-type]
                 device.store,
                 share,
-                stored.info,
+                found,
                 purpose="refresh",
                 parties=2,
                 prepare=dead,

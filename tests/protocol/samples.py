@@ -248,6 +248,7 @@ PAYLOADS: dict[type[msgspec.Struct], Any] = {
     type(sample): sample
     for sample in (
         inner.SolanaPayload(message=b"message"),
+        inner.SolanaTextPayload(text=b"hello"),
         inner.PsbtPayload(psbt=b"psbt\xff"),
         inner.EvmTransactionPayload(transaction=b"transaction"),
         inner.EvmMessagePayload(message=b"message", validator=bytes(range(20))),
@@ -259,7 +260,7 @@ PAYLOADS: dict[type[msgspec.Struct], Any] = {
 _REQUESTS: list[inner.Request] = [
     msgspec.structs.replace(SAMPLES[kind], payload=payload)
     for kind, payloads in (
-        (inner.Sign, [PAYLOADS[inner.PsbtPayload]]),
+        (inner.Sign, [PAYLOADS[inner.PsbtPayload], PAYLOADS[inner.SolanaTextPayload]]),
         (
             inner.SignEcdsa,
             [

@@ -256,6 +256,7 @@ SIZES: list[tuple[type, str, int, int]] = [
     (inner.EcdsaSigned, "message2", 1, 131072),
     (inner.EcdsaSigned, "digest", 32, 32),
     (inner.SolanaPayload, "message", 1, 1232),
+    (inner.SolanaTextPayload, "text", 1, 65515),
     (inner.PsbtPayload, "psbt", 1, 512 << 10),
     (inner.EvmTransactionPayload, "transaction", 1, 128 << 10),
     (inner.EvmMessagePayload, "message", 0, 128 << 10),

@@ -1,6 +1,7 @@
 //! Exact reading and writing of fixed-length formats, points and scalars.
 
-use frost_core::{Element, Field, Group, Scalar};
+use frost_core::keys::{CoefficientCommitment, VerifiableSecretSharingCommitment};
+use frost_core::{Element, Field, Group, Scalar, Signature};
 
 use crate::error::{Code, Error, Result};
 use crate::suite::Suite;
@@ -59,6 +60,12 @@ impl<'a> Reader<'a> {
         element_from_bytes::<S>(bytes).ok_or_else(|| self.fail("a point is not a valid group element"))
     }
 
+    /// `count` points: commitments to the coefficients of a polynomial.
+    pub fn commitment<S: Suite>(&mut self, count: u16) -> Result<VerifiableSecretSharingCommitment<S>> {
+        let points = (0..count).map(|_| self.element::<S>().map(CoefficientCommitment::new));
+        Ok(VerifiableSecretSharingCommitment::new(points.collect::<Result<_>>()?))
+    }
+
     /// A scalar below the group order (zero allowed).
     pub fn scalar<S: Suite>(&mut self) -> Result<Scalar<S>> {
         let bytes = self.take(SCALAR_LEN)?;
@@ -79,9 +86,16 @@ impl<'a> Reader<'a> {
 /// Length of a scalar in every suite, in bytes.
 pub const SCALAR_LEN: usize = 32;
 
+/// Length of a compressed point of SEC 1 over a field of 256 bits, in bytes.
+const COMPRESSED_LEN: usize = 33;
+
 /// Decodes a point; `None` for a wrong length, a non-canonical encoding, a point off the curve or outside the
 /// prime-order subgroup, and the identity.
 pub fn element_from_bytes<S: Suite>(bytes: &[u8]) -> Option<Element<S>> {
+    // The library would read its "compact" form, too: the tag 5 and x, a second encoding of one of the two points.
+    if S::ELEMENT_LEN == COMPRESSED_LEN && !matches!(bytes.first(), Some(2 | 3)) {
+        return None;
+    }
     let encoding = <S::Group as Group>::Serialization::try_from(bytes).ok()?;
     <S::Group as Group>::deserialize(&encoding).ok()
 }
@@ -97,9 +111,55 @@ pub fn scalar_from_bytes<S: Suite>(bytes: &[u8]) -> Option<Scalar<S>> {
     <<S::Group as Group>::Field as Field>::deserialize(&encoding).ok()
 }
 
+/// Decodes a signature of the suite's library; `None` for anything but its one encoding.
+pub fn signature_from_bytes<S: Suite>(bytes: &[u8]) -> Option<Signature<S>> {
+    let signature = Signature::<S>::deserialize(bytes).ok()?;
+    (signature.serialize().ok()? == bytes).then_some(signature)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{for_every_suite, rng};
+
+    for_every_suite!(a_point_has_one_encoding, a_signature_has_one_encoding);
+
+    fn a_point_has_one_encoding<S: Suite>() {
+        let bytes = element_to_bytes::<S>(&<S::Group as Group>::generator()).unwrap();
+        for tag in 0..=u8::MAX {
+            let mut other = bytes.clone();
+            other[0] = tag;
+            if let Some(element) = element_from_bytes::<S>(&other) {
+                assert_eq!(element_to_bytes::<S>(&element).unwrap(), other);
+            }
+        }
+        for len in (0..80).filter(|len| *len != S::ELEMENT_LEN) {
+            assert!(
+                element_from_bytes::<S>(&bytes.iter().copied().cycle().take(len).collect::<Vec<_>>())
+                    .is_none()
+            );
+        }
+    }
+
+    fn a_signature_has_one_encoding<S: Suite>() {
+        let key = frost_core::SigningKey::<S>::new(&mut rng(1));
+        let bytes = key.sign(rng(2), &[7; 32]).serialize().unwrap();
+        assert_eq!(signature_from_bytes::<S>(&bytes).unwrap().serialize().unwrap(), bytes);
+        for tag in 0..=u8::MAX {
+            let mut other = bytes.clone();
+            other[0] = tag;
+            if let Some(signature) = signature_from_bytes::<S>(&other) {
+                assert_eq!(signature.serialize().unwrap(), other);
+            }
+        }
+        // R with the tag of the library's compact form.
+        if S::PROOF_LEN == 65 {
+            let mut compact = bytes.clone();
+            compact[0] = 5;
+            assert!(Signature::<S>::deserialize(&compact).is_ok());
+            assert!(signature_from_bytes::<S>(&compact).is_none());
+        }
+    }
 
     #[test]
     fn a_reader_is_exact() {

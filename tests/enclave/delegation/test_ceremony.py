@@ -12,6 +12,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
+from protocol import accounts as a
 from protocol import delegation as d
 from protocol import hybrid
 from protocol import messages as m
@@ -451,6 +452,27 @@ def test_what_administrators_take_back_in_between_is_not_committed(when, code, w
         assert not events(host, CREATED)
         assert await listed(user, wallet_id) == []
         await user_signs(user, wallet_id)
+
+    run(scenario)
+
+
+def test_an_approval_does_not_outlive_the_credential_that_vouched():
+    async def scenario():
+        host, user, wallet_id = await ready()
+        stolen = user.passkey_id
+        await user.add_key()
+        for when in ("finish", "commit"):
+            approval = Approval.of(user, wallet_id)
+            await approval.begin()
+            if when == "commit":
+                await approval.finish()
+            request = a.ChangeCredential(credential_id=stolen, name=None, active=False)
+            await user.door.call(request, authorization=user.authorize(request, by="key"))
+            step = approval.finish() if when == "finish" else user.door.call(approval.commit_request())
+            await refuses("credential_inactive", step)
+            request = a.ChangeCredential(credential_id=stolen, name=None, active=True)
+            await user.door.call(request, authorization=user.authorize(request, by="key"))
+        assert not events(host, CREATED)
 
     run(scenario)
 

@@ -349,6 +349,7 @@ def test_whatever_is_allowed_after_any_tightening_was_approved(approved, asked, 
     one = record.begun(
         WALLET_ID,
         msgspec.structs.replace(terms(WALLET, rules=approved), expires_at=100),
+        approved_by=None,
         delegate=(WALLET, bytes(32)),
         own=(WALLET, bytes(32)),
         now=0,

@@ -276,7 +276,7 @@ def test_what_was_decided_but_not_begun_when_it_is_revoked_is_not_done():
         held = Held(host.storage, "append_log")
         signing = asyncio.create_task(delegate.sign())
         await held.reached.wait()
-        host.enclave.environments.in_service("sandbox")._rooms.delegations._delegates.shut_out(
+        host.enclave.environments.in_service("sandbox")._rooms.gate._delegates.shut_out(
             delegate.wallet.share_set_id
         )
         held.let_go()

@@ -83,7 +83,7 @@ def test_the_host_is_told_the_hash_of_the_place_and_never_the_key():
     async def scenario():
         host, user, wallet = await with_wallet()
         key = await back_up(user, wallet.wallet_id)
-        slot = f"environments/sandbox/backups/{hashlib.sha256(key.locator.encode()).hexdigest()}"
+        slot = f"environments/sandbox/backups/{hashlib.sha256(bytes.fromhex(key.locator)).hexdigest()}"
         assert host.storage.records[slot] == (1, b"\x00")
         stored = b"".join(name.encode() + value for name, _, value in host.storage.history)
         for secret in (key.key, key.key.hex().encode(), key.locator.encode()):

@@ -1,12 +1,12 @@
 //! The bytes of key generation (`docs/spec/threshold.md`, "Key generation").
 
+use frost_core::Group;
+use frost_core::keys::SigningShare;
 use frost_core::keys::dkg::round1;
-use frost_core::keys::{SigningShare, VerifiableSecretSharingCommitment};
-use frost_core::{Group, Signature};
 use zeroize::Zeroizing;
 
 use super::rounds::Params;
-use crate::codec::{Reader, SCALAR_LEN};
+use crate::codec::{Reader, SCALAR_LEN, signature_from_bytes};
 use crate::error::{Code, Error, Result};
 use crate::suite::{Suite, SuiteId};
 
@@ -93,13 +93,11 @@ impl<S: Suite> Message1<S> {
         if points != Some(t * S::ELEMENT_LEN) {
             return Err(Error::abort(Code::MalformedMessage, "a round-one message has a wrong length"));
         }
-        let commitment =
-            VerifiableSecretSharingCommitment::<S>::deserialize_whole(reader.take(t * S::ELEMENT_LEN)?)
-                .map_err(|_| Error::abort(Code::MalformedMessage, "a commitment is not a valid point"))?;
-        let proof = Signature::<S>::deserialize(reader.take(S::PROOF_LEN)?)
-            .map_err(|_| Error::abort(Code::MalformedMessage, "a proof of knowledge is malformed"))?;
+        let commitment = reader.commitment::<S>(params.min_signers)?;
+        let malformed = || Error::abort(Code::MalformedMessage, "a proof of knowledge is malformed");
+        let proof = signature_from_bytes::<S>(reader.take(S::PROOF_LEN)?).ok_or_else(malformed)?;
         if *proof.R() == <S::Group as Group>::identity() {
-            return Err(Error::abort(Code::MalformedMessage, "a proof of knowledge is malformed"));
+            return Err(malformed());
         }
         let chain_commitment = reader.array()?;
         reader.finish()?;

@@ -106,6 +106,13 @@ fn every_round_one_attack_is_named<S: Suite>() {
     attack(Code::MalformedMessage, &|m| m.push(0));
     attack(Code::MalformedMessage, &|m| m.truncate(10));
     attack(Code::MalformedMessage, &|m| m.clear());
+    // A second encoding of a point, which the library would take: SEC 1's compact form.
+    if S::ELEMENT_LEN == 33 {
+        attack(Code::MalformedMessage, &|m| m[POINTS + S::ELEMENT_LEN] = 5);
+    }
+    if S::PROOF_LEN == 65 {
+        attack(Code::MalformedMessage, &|m| m[POINTS + 2 * S::ELEMENT_LEN] = 5);
+    }
     // frost#600: one coefficient more would silently raise the number of signers needed.
     attack(Code::WrongCommitmentCount, &|m| {
         let point = m[POINTS..POINTS + S::ELEMENT_LEN].to_vec();

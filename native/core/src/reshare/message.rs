@@ -136,8 +136,7 @@ impl<S: Suite> Message1<S> {
         if points != t * S::ELEMENT_LEN {
             return Err(Error::abort(Code::MalformedMessage, "a first message has a wrong length"));
         }
-        let commitment = VerifiableSecretSharingCommitment::<S>::deserialize_whole(reader.take(points)?)
-            .map_err(|_| Error::abort(Code::MalformedMessage, "a commitment is not a valid point"))?;
+        let commitment = reader.commitment::<S>(run.min_signers)?;
         reader.finish()?;
         Ok(Self { commitment, chain_code })
     }

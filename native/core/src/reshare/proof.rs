@@ -1,8 +1,9 @@
 //! Proof that a share is held: a Schnorr signature by the suite's library under the own verifying share.
 
-use frost_core::{Signature, SigningKey, VerifyingKey};
+use frost_core::{SigningKey, VerifyingKey};
 use rand_core::{CryptoRng, RngCore};
 
+use crate::codec::signature_from_bytes;
 use crate::error::{Code, Error, Result};
 use crate::hash::tagged;
 use crate::share::KeyShare;
@@ -42,10 +43,7 @@ impl<S: Suite> KeyShare<S> {
         let invalid = || Error::peer(Code::InvalidProof, identifier, "the proof of a share does not verify");
         let key = VerifyingKey::<S>::new(self.verifying_share(identifier)?);
         let statement = self.statement(identifier, context)?;
-        if proof.len() != S::PROOF_LEN {
-            return Err(invalid());
-        }
-        let signature = Signature::<S>::deserialize(proof).map_err(|_| invalid())?;
+        let signature = signature_from_bytes::<S>(proof).ok_or_else(invalid)?;
         if S::holds(&signature, proof, &key, &statement) { Ok(()) } else { Err(invalid()) }
     }
 

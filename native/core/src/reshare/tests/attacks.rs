@@ -81,6 +81,10 @@ fn every_attack_on_first_messages_is_named<S: Suite>() {
         point.fill(0);
         point[0] = u8::from(S::ELEMENT_LEN == 32);
     });
+    // A second encoding of a point, which the library would take: SEC 1's compact form.
+    if S::ELEMENT_LEN == 33 {
+        attack(Code::MalformedMessage, &|m| m[POINTS + S::ELEMENT_LEN] = 5);
+    }
     // Another dealer's message, and the same under one's own name.
     let copied = begun::<S>(5).messages1[&1].clone();
     let mut play = begun::<S>(5);
