@@ -206,9 +206,11 @@ class Vault:
             raise StorageConflictError(newest.revision)
         value = forms.seal(self._sealing_key, header, active, pending)
         await self._storage.put(self._key(name), value, expected=expected, epoch=header.revision)
-        newest = self._newest.get(name)
-        if newest is None or newest.revision <= header.revision:  # a reader may have seen a later one
-            self._remember(name, _Newest(header.revision, _digest(value)))
+        newest, written = self._newest.get(name), _Newest(header.revision, _digest(value))
+        if newest is None or newest.revision < written.revision:  # a reader may have seen a later one
+            self._remember(name, written)
+        elif newest.revision == written.revision and newest != written:
+            raise _forked()  # the host acknowledged another change at once with this one
         return OpenedWallet(header, active, pending)
 
     def _accept(self, name: _Name, found: Found, newest: _Newest | None) -> OpenedWallet:
@@ -218,11 +220,7 @@ class Vault:
         if newest is not None and seen.revision < newest.revision:
             raise stale()
         if newest is not None and seen.revision == newest.revision and seen.digest != newest.digest:
-            raise CosignerError(
-                "record_forked",
-                "The host's storage serves another record of this wallet in place of the one of the same revision.",
-                culprit=Culprit.STORAGE,
-            )
+            raise _forked()
         self._remember(name, seen)
         return opened
 
@@ -278,6 +276,14 @@ def _parse(value: bytes) -> StoredShareSet | version1.StoredShare:
 
 def _digest(value: bytes) -> bytes:
     return hashlib.sha256(value).digest()[:16]
+
+
+def _forked() -> CosignerError:
+    return CosignerError(
+        "record_forked",
+        "The host's storage serves another record of this wallet in place of the one of the same revision.",
+        culprit=Culprit.STORAGE,
+    )
 
 
 def _conflict() -> CosignerError:
