@@ -14,7 +14,7 @@ from protocol.envelope.errors import CosignerError, Culprit
 from protocol.lifecycle import AbortReshare, CommitReshare
 from protocol.messages import GetWallet, WalletReply
 
-from .errors import EnclaveRefused
+from .errors import EnclaveRefused, StoreError
 from .store.shares import share_outdated
 
 if TYPE_CHECKING:
@@ -77,7 +77,19 @@ async def commit(actions: Actions, store: ShareStore, decided: NextHeader, kind:
             "The enclave committed other shares than this device asked for; the device keeps both of its own.",
             culprit=Culprit.ENCLAVE,
         )
-    await asyncio.to_thread(store.adopt, wallet.wallet_id, kind)
+    await _adopt(store, decided, kind)
+
+
+async def _adopt(store: ShareStore, decided: NextHeader, kind: str) -> None:
+    """The decided share becomes the active one. Another call or program on this device may have done that a moment ago."""
+    wallet = decided.wallet
+    try:
+        await asyncio.to_thread(store.adopt, wallet.wallet_id, kind)
+    except StoreError as error:
+        if error.code != "wallet_missing":
+            raise
+        if await asyncio.to_thread(store.newest, wallet.wallet_id) < wallet.epoch:
+            raise
 
 
 async def abort(actions: Actions, wallet_id: str, epoch: int) -> None:
@@ -89,11 +101,11 @@ async def _settle_one(
     actions: Actions, store: ShareStore, decided: NextHeader, kind: str, reply: WalletReply
 ) -> bool:
     """Whether something has changed: the decided share has become the active one, or was given up."""
-    wallet_id, epoch = decided.wallet.wallet_id, decided.wallet.epoch
+    epoch = decided.wallet.epoch
     if reply.wallet.epoch >= epoch:
         if (reply.wallet, reply.confirmation) != (decided.wallet, decided.confirmation):
             return False
-        await asyncio.to_thread(store.adopt, wallet_id, kind)
+        await _adopt(store, decided, kind)
         return True
     if reply.status.pending != epoch:
         return False  # the enclave does not know it, or the host hides it: the old share goes on signing

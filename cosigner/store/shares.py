@@ -228,7 +228,10 @@ class ShareFiles:
 
         :raises StoreError: ``store_unwritable``.
         """
-        with writing(self._directory):
+        with (
+            writing(self._directory),
+            contextlib.suppress(FileNotFoundError),
+        ):  # another call settled it, or did this
             rename(self._path(wallet_id, "next"), self._path(wallet_id, "aside"))
 
     def discard_next(self, wallet_id: str) -> None:

@@ -299,6 +299,26 @@ def test_a_commit_refused_for_want_of_a_backup_whose_abort_is_lost_does_not_lock
     assert device.signs()
 
 
+def test_two_that_settle_at_once_on_one_device_both_find_it_settled(device: Device) -> None:
+    """Two calls of one program, or two programs: the second has committed and adopted before the first one's commit arrives."""
+    decided_and_dead(device)
+    first = True
+
+    def fault(request: Any) -> When | None:
+        nonlocal first
+        if request.kind == "reshare_commit" and first:
+            first = False
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(device.settle).result()
+        return None
+
+    device.model.fault = fault
+    device.settle()
+    assert not first
+    assert device.share().epoch == 2
+    assert device.signs()
+
+
 def test_what_another_device_left_waiting_for_more_parties_does_not_lock_the_device(
     device: Device, tmp_path: Path
 ) -> None:
