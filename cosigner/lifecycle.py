@@ -203,7 +203,6 @@ class LifecycleCalls:
         network: str | None = None,
         *,
         legacy_wallet_id: str = "",
-        backup: BackupPlan | None = None,
         **given: Unpack[Given],
     ) -> Wallet:
         """Split a key that existed before between this device and the enclave; the address stays.
@@ -212,8 +211,7 @@ class LifecycleCalls:
         share of the wallet afterwards. Destroy every other copy of the key: whoever has one signs without the enclave.
 
         :param legacy_wallet_id: what the wallet was called where it lived before.
-        :raises CosignerError: ``suite_mismatch``; ``wallet_pending``; ``import_not_renewed``: the wallet is there, with the shares that this
-            device dealt: refresh it.
+        :raises CosignerError: ``suite_mismatch``; ``wallet_pending``; ``renewal_pending``.
         """
         info = await importing.deal(
             self._actions,
@@ -224,17 +222,7 @@ class LifecycleCalls:
             legacy_wallet_id=legacy_wallet_id,
             given=given,
         )
-        try:
-            return await self.refresh_wallet(info.wallet_id, backup=backup)
-        except CosignerError as error:
-            raise CosignerError(
-                "import_not_renewed",
-                f"The key is imported as wallet {info.wallet_id}, but its shares were not renewed, and this device has seen both: {error.message} "
-                "Do not import it again; refresh the wallet: cosigner wallet refresh.",
-                culprit=error.culprit,
-                reaction=error.reaction,
-                needs=error.needs,
-            ) from error
+        return await self.refresh_wallet(info.wallet_id)
 
     async def export_key(self, wallet_id: str, **given: Unpack[Given]) -> SecretKey:
         """The whole private key, put together on this device: from then on the wallet is as safe as this device is.

@@ -125,10 +125,6 @@ def _add_making(wallets: Subparsers, parents: Parents) -> None:
     imported.add_argument(
         "--wipe", action="store_true", help="overwrite and remove FILE afterwards, as far as that reaches"
     )
-    _add_locations(imported, "where a backup of the renewed share goes (default: there is none)")
-    _add_passcode(imported)
-    _add_new_passcode(imported)
-    imported.set_defaults(no_backup=False)
 
 
 def _add_showing(wallets: Subparsers, parents: Parents) -> None:
@@ -218,7 +214,11 @@ def _add_renewing(wallets: Subparsers, parents: Parents) -> None:
     for command in (refresh, reshare, recover):
         _add_locations(command, "where the new backup goes")
         _add_passcode(command)
-        _add_new_passcode(command)
+        command.add_argument(
+            "--passcode",
+            action="store_true",
+            help="the new backup has a passcode: ask for it on the terminal",
+        )
         command.add_argument(
             "--no-backup", action="store_true", help="make no new backup; what there was is worthless then"
         )
@@ -337,12 +337,6 @@ def _add_passcode(command: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="holds the passcode of the backup (default: ask on the terminal where there is one)",
-    )
-
-
-def _add_new_passcode(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--passcode", action="store_true", help="the new backup has a passcode: ask for it on the terminal"
     )
 
 

@@ -384,24 +384,6 @@ def test_an_imported_key_keeps_its_address_and_comes_out_again(person: Person, c
         assert out.export("hex") == bytes(range(1, 33)).hex().encode()
 
 
-def test_a_key_is_imported_where_a_backup_is_required(tmp_path: Path) -> None:
-    person = Person(tmp_path, backup="required")
-    first, second = (SecretKey.from_ed25519_seed(bytes([fill]) * 32) for fill in (1, 2))
-    with pytest.raises(CosignerError) as caught:
-        person.do(lambda client: client.import_wallet(first, "solana"))
-    assert code(caught) == "import_not_renewed"
-    (kept,) = ShareStore.wallets(person.directory)
-    assert (kept.info.public_key, kept.info.epoch, kept.pending) == (first.public_key, 1, False)
-    assert kept.info.wallet_id in caught.value.message
-    plan = BackupPlan([person.place])
-    done = person.do(lambda client: client.refresh_wallet(kept.info.wallet_id, backup=plan))
-    assert done.epoch == 2
-    person.signs(done)
-    whole = person.do(lambda client: client.import_wallet(second, "solana", backup=plan))
-    assert (whole.public_key, whole.epoch) == (second.public_key, 2)
-    person.signs(whole)
-
-
 def test_a_key_of_another_suite_is_not_imported(person: Person) -> None:
     key = SecretKey.from_ed25519_seed(bytes(32))
     with pytest.raises(CosignerError) as caught:
