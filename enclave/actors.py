@@ -20,6 +20,11 @@ class Delegated:
         """What stands in the place of a session key: when the delegation is revoked, what rests on this ends."""
         return self.share_set_id.encode()
 
+    @property
+    def principal(self) -> str:
+        """As :attr:`Actor.principal`. Clients choose share sets' ids: one may be another wallet's, too, or a user's id."""
+        return f"delegate:{self.wallet_id}/{self.share_set_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -42,7 +47,7 @@ class Actor:
     @property
     def principal(self) -> str:
         """Under which sessions, replies, burns and denials are kept: a delegate shares none of them with its user."""
-        return self.user_id if self.delegation is None else self.delegation.share_set_id
+        return self.user_id if self.delegation is None else self.delegation.principal
 
 
 def delegate(user_id: str, delegation: Delegated, *, expires_at_ms: int) -> Actor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -160,11 +160,22 @@ def policy() -> str:
     return b"".join(layer_bytes(layer) for layer in parse(json.dumps(written).encode()).layers).decode()
 
 
+def administrator_pem(state: Path) -> str:
+    """The administrator's public key, for clients that want to see its signatures themselves."""
+    return _administrator_key(state).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
 def _administrator(state: Path) -> bytes:
+    return _administrator_key(state).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _administrator_key(state: Path) -> Ed25519PublicKey:
     """The public half of a key that is made at the first start."""
     file = state / ADMINISTRATOR_KEY
     if not file.exists():
         made = Ed25519PrivateKey.generate()
         write_private(file, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     key = load_pem_private_key(file.read_bytes(), None)
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise TypeError
+    return key.public_key()

@@ -33,7 +33,7 @@ from simulator.issuer import HOST as ISSUER_HOST
 from simulator.kms import key_policy
 from simulator.measure import measurements
 from simulator.pki import NitroPki, write_private
-from simulator.sandbox import ENVIRONMENT, ISSUER_PORT, environment
+from simulator.sandbox import ADMINISTRATOR, ENVIRONMENT, ISSUER_PORT, administrator_pem, environment
 
 KMS_PORT: Final = 443  # the port that enclave and manifest know; the host's tunnel leads it to the simulator
 OPERATOR: Final = "AKIAMOCKOPERATORUSER"  # the simulator takes the access key id for the user's name
@@ -217,6 +217,10 @@ def client_config(state: Path, api_url: str, pcrs: dict[int, bytes], *, token_ur
             "accept_editable_key_policy": True,  # the mock operator edits it with every change of the code
         },
         "mock_issuer": {"token_url": token_url, "ca_pem": (state / "kms-ca.pem").read_text()},
+        "administrators": {
+            "quorum": 1,
+            "keys": [{"name": ADMINISTRATOR, "algorithm": "ed25519", "public_key": administrator_pem(state)}],
+        },
     }
     return json.dumps(config, indent=2).encode()
 

@@ -15,6 +15,7 @@ from protocol.hybrid import EncryptionKey
 
 from ..delegation import Limits  # noqa: TID252
 from ..delegation.files import new_encryption_key, settings_from, settings_json  # noqa: TID252
+from ..session_keys import now_ms  # noqa: TID252
 from . import opening
 from .inputs import read_file
 from .moments import when
@@ -216,7 +217,9 @@ def _data(info: DelegationInfo) -> dict[str, object]:
 
 
 def _state(info: DelegationInfo) -> str:
-    return "revoked" if info.revoked_at is not None else "active"
+    if info.revoked_at is not None:
+        return "revoked"
+    return "active" if now_ms() < info.expires_at else "expired"
 
 
 def _lines(info: DelegationInfo) -> list[str]:

@@ -27,6 +27,7 @@ async def login(options: argparse.Namespace, output: Output) -> None:
     async with opening.client(options, output, create=True) as client:
         with output.step("Logging in"):
             logged_in = await client.login(token)
+        prompt = await _prompt(client)
     until = when(logged_in.session_key_expires_at)
     output.result(
         {
@@ -40,6 +41,22 @@ async def login(options: argparse.Namespace, output: Output) -> None:
             f"user              {logged_in.user_id}",
             f"session key       on this device, good until {until}",
         ],
+    )
+    if prompt is not None:
+        output.note(prompt)
+
+
+async def _prompt(client: AsyncClient) -> str | None:
+    """What an app asks of who has just logged in. That it cannot be asked for spoils no login."""
+    try:
+        found = await client.delegation_prompt()
+    except CosignerError as error:
+        return f"Nobody knows whether an app asks to sign for you: {error.message}"
+    if found is None:
+        return None
+    return (
+        f"{found.app} {'needs' if found.required else 'asks'} to sign for {len(found.wallets)} of your wallets, within limits: "
+        f"`cosigner delegate approve WALLET` for {', '.join(found.wallets)}; or say no: `cosigner delegate deny`."
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .prompting import Prompt
 from .share import DelegatedShare
 from .terms import Limits
 
-__all__ = ["DelegatedShare", "Limits"]
+__all__ = ["DelegatedShare", "Limits", "Prompt"]

@@ -22,7 +22,9 @@ from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.messages import Done
 
 from ..lifecycle import LifecycleCalls  # noqa: TID252
-from . import approving, settings
+from ..session_keys import now_ms  # noqa: TID252
+from . import approving, prompting, settings
+from .prompting import Prompt
 from .terms import DEFAULT_LIFETIME, canonical, terms_for
 
 if TYPE_CHECKING:
@@ -55,6 +57,23 @@ class DelegationCalls(LifecycleCalls):
         reply = await self._keeper.run(ask)
         settings.check(reply, self._config.environment, self._config.administrators)
         return reply
+
+    async def delegation_prompt(self) -> Prompt | None:
+        """What the user is to be asked when they sign in; ``None``: nothing. One request for each wallet where anything is asked.
+
+        :raises CosignerError: as :meth:`delegation_settings`.
+        """
+        reply = await self.delegation_settings()
+        if not prompting.wanted(reply):
+            return None
+        wallets = [
+            entry.wallet.wallet_id
+            for entry in await self.enclave_wallets()
+            if prompting.can_be_delegated(entry)
+            and not prompting.is_delegated(await self.delegations(entry.wallet.wallet_id), now_ms())
+        ]
+        settings = reply.settings
+        return Prompt(settings.app, settings.requires_delegation, tuple(wallets)) if wallets else None
 
     async def approve_delegation(
         self,

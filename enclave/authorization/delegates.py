@@ -13,7 +13,7 @@ from protocol.envelope.errors import CosignerError, Culprit
 from .rulebook import SignerRules
 
 if TYPE_CHECKING:
-    from enclave.actors import Actor
+    from enclave.actors import Actor, Delegated
     from enclave.authn.clock import Clock
     from enclave.delegation.book import Book
     from enclave.delegation.settings import Settings
@@ -34,7 +34,7 @@ class Delegates:
         self._settings = settings
         self._book = book
         self._clock = clock
-        self._shut: OrderedDict[str, None] = OrderedDict()
+        self._shut: OrderedDict[Delegated, None] = OrderedDict()
 
     async def require(self, actor: Actor) -> Delegation:
         """The delegation that a delegate's session is for, while it stands. Asked for every request, and again before it is carried out.
@@ -46,7 +46,7 @@ class Delegates:
             raise refused("This is no delegate's session.")
         (await self._settings.in_force()).require_enabled()
         one = await self._book.find(delegation.wallet_id, delegation.share_set_id)
-        if one is None or one.user_id != actor.user_id or delegation.share_set_id in self._shut:
+        if one is None or delegation in self._shut:
             raise refused("The delegation is over.")
         require_live(one, self._clock.now_ms())
         return one
@@ -61,15 +61,11 @@ class Delegates:
         settings.require_key(request.terms.kid, request.terms.key_hash)
         ceremony.require_possible(opened, request, settings.settings, now)
 
-    def shut_out(self, share_set_id: str) -> None:
+    def shut_out(self, delegation: Delegated) -> None:
         """Whoever may has revoked this delegation. Until this enclave ends it is refused here, even if the host does not store that."""
-        self._shut[share_set_id] = None
+        self._shut[delegation] = None
         if len(self._shut) > _REMEMBERED:
             self._shut.popitem(last=False)
-
-    def is_shut_out(self, share_set_id: str) -> bool:
-        """Whether :meth:`shut_out` was called for it."""
-        return share_set_id in self._shut
 
 
 def require_allowed(actor: Actor, requirement: Requirement, request: Message) -> None:

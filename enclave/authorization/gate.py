@@ -203,6 +203,8 @@ class Gate:
         await self._examine(case)
         await self._spend(case)
         async with self._approvals.unspent(case.approvals):
+            if case.requirement.export:
+                await self._deciding.decide(case, "export")
             if case.requirement.rules is not None:
                 await self._deciding.decide(case, case.requirement.rules)
         receipt = await self._journal.allowed(case.judged)

@@ -5,7 +5,7 @@ The table says the least that is asked for. A manifest's ``step_up`` and the pol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from protocol import accounts as a
@@ -28,6 +28,7 @@ class Requirement:
     :ivar who: ``anybody``: legal before a login; the request then brings its own evidence, or needs none.
     :ivar action: whether it changes state: it is then an action with a nonce, is judged, and leaves a receipt.
     :ivar rules: the operation as which the policy judges it; ``None``: no rules are asked.
+    :ivar export: whether the policy judges it as an export, too.
     :ivar credential: whether one of the user's active credentials must vouch for it, as soon as the user has one.
     :ivar strong: whether a user without any credential cannot have it at all.
     :ivar device_code: whether a device code may stand in for that credential.
@@ -38,6 +39,7 @@ class Requirement:
     who: Who = "user"
     action: bool = False
     rules: Rules | None = None
+    export: bool = False
     credential: bool = False
     strong: bool = False
     device_code: bool = False
@@ -45,6 +47,7 @@ class Requirement:
     delegate: bool = False
 
 
+_OF_TWO: Final = 2  # parties: the device has one share, and the enclave the other
 _READ: Final = Requirement()
 _ADMINISTRATORS: Final = Requirement(action=True, administrators=True)
 _OPEN: Final = Requirement(who="anybody")
@@ -127,6 +130,10 @@ def requirement_of(request: Message) -> Requirement:
     """
     if isinstance(request, a.SetPolicy) and request.layer == "environment":
         return ENVIRONMENT_POLICY
+    requirement = REQUIREMENTS[type(request)]
     if isinstance(request, life.BeginReshare) and request.purpose == "refresh":
-        return REFRESH
-    return REQUIREMENTS[type(request)]
+        requirement = REFRESH
+    if isinstance(request, life.BeginReshare | d.BeginDelegation) and request.parties > _OF_TWO:
+        # The device receives as many shares as make the key: that is an export, whatever it is called.
+        requirement = replace(requirement, export=True, credential=True, strong=True)
+    return requirement

@@ -35,6 +35,10 @@ def check(settings: DelegationSettings) -> None:
 
     :raises CosignerError: ``delegation_settings_refused``.
     """
+    if not settings.app.isprintable() or settings.app != settings.app.strip():
+        raise refused(
+            "The app's name is what users are asked about: printable characters, and blanks only between them."
+        )
     kids = {key.kid for key in settings.keys}
     different = {key.public_key for key in settings.keys}
     if not len(kids) == len(different) == len(settings.keys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from enclave.actors import Delegated
 from protocol.envelope.errors import CosignerError
 
 from . import record
@@ -58,8 +59,9 @@ class Ending:
         :raises CosignerError: as :meth:`enclave.records.Records.write`; those of the vault.
         """
         wallet_id, share_set_id = one.wallet_id, one.share_set_id
-        self._delegates.shut_out(share_set_id)
-        self._end_sessions(share_set_id, frozenset({share_set_id.encode()}))
+        delegate = Delegated(wallet_id, share_set_id)
+        self._delegates.shut_out(delegate)
+        self._end_sessions(delegate.principal, frozenset({delegate.session_key}))
         to = (await self._settings.in_force()).subscription
 
         def event(over: Delegation) -> OutboxEvent | None:

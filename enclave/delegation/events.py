@@ -49,30 +49,24 @@ class Outbox:
     def __init__(self, environment: str) -> None:
         self._environment = environment
 
-    def subscription(
-        self, now: Subscription, before: str, *, secret: str, enabled: bool
-    ) -> OutboxEvent | None:
-        """Tells the host itself where events go from now on, and that they go nowhere, if the endpoint was taken away.
+    def subscription(self, now: Subscription, before: str, *, secret: str) -> OutboxEvent | None:
+        """Tells the host itself where events go from now on, and that they go nowhere, if the endpoint was taken away. Whether delegated
+        access is enabled means nothing here: that a delegation is revoked is told in any case.
 
         :param before: the endpoint until now.
         """
         url = now.endpoint or before
-        data = {
-            "url": url,
-            "secret": secret,
-            "events": list(EVENTS),
-            "enabled": enabled and bool(now.endpoint),
-        }
+        data = {"url": url, "secret": secret, "events": list(EVENTS), "enabled": bool(now.endpoint)}
         return self._event(SUBSCRIPTION, Subscription(now.webhook_id, url), data)
 
-    def ping(self, to: Subscription, *, enabled: bool) -> OutboxEvent | None:
+    def ping(self, to: Subscription) -> OutboxEvent | None:
         """Tells the developer that events arrive."""
         data = {
             "webhookId": to.webhook_id,
             "message": "Events of delegated access are delivered here.",
             "events": list(EVENTS),
             "url": to.endpoint,
-            "isEnabled": enabled,
+            "isEnabled": True,
         }
         return self._event(PING, to, data)
 
@@ -111,7 +105,7 @@ class Outbox:
         if not to.endpoint:
             return None
         return OutboxEvent(
-            event_id=str(uuid.uuid4()) if of is None else _once(name, of.share_set_id),
+            event_id=str(uuid.uuid4()) if of is None else _once(self._environment, name, of),
             environment=self._environment,
             name=name,
             endpoint=to.endpoint,
@@ -153,9 +147,13 @@ def _with_receipt(data: dict[str, Any], receipt: SignedEntry | None) -> dict[str
     return told if len(_json(told)) <= MAX_EVENT_DATA else data
 
 
-def _once(name: str, share_set_id: str) -> str:
-    """The id of an event that there is one of: the same again is kept once. A UUID of version 8 (RFC 9562 §5.8)."""
-    digest = bytearray(hashlib.sha256(f"cosigner/event/v1 {name} {share_set_id}".encode()).digest()[:16])
+def _once(environment: str, name: str, one: Delegation) -> str:
+    """The id of an event that there is one of: the same again is kept once. A UUID of version 8 (RFC 9562 §5.8).
+
+    A share set's id is the client's choice; it names a delegation with its wallet and environment alone.
+    """
+    named = f"cosigner/event/v1 {name} {environment} {one.wallet_id} {one.share_set_id}"
+    digest = bytearray(hashlib.sha256(named.encode()).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(digest)))

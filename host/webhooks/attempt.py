@@ -12,7 +12,7 @@ from host.errors import HostError
 
 from . import payload, signing
 from .endpoint import Endpoint
-from .events import CREATED, PING
+from .events import CREATED, PING, Subscription
 from .outbox import Delivery, Outbox, Subscribed
 
 _JITTER: Final = 0.1  # of a gap, at most, on top
@@ -46,17 +46,23 @@ class Sender:
     schedule: Sequence[float] = SCHEDULE
     chance: Callable[[], float] = random.random
 
+    async def subscription(self, channel: str) -> Subscribed | None:
+        """What a channel's events are signed with and where they go; ``None``: they wait. Of notices only the secret counts."""
+        if "/" not in channel:
+            return await self.outbox.subscription(channel)
+        return Subscribed("", Subscription("", await self.outbox.secret(channel), [], enabled=True))
+
     async def attempt(self, delivery: Delivery, subscribed: Subscribed, endpoint: Endpoint) -> Outcome:
         """Send a message once.
 
         :raises StorageError: the outbox failed; nothing was sent.
         """
         event, subscription = delivery.event, subscribed.content
-        if event.name == CREATED and await self.outbox.revoked(event.environment, event.subject):
+        if event.name == CREATED and await self.outbox.revoked(event.channel, event.subject):
             return Outcome("dropped", "superseded")
         if not subscription.enabled:
             return Outcome("dead", "subscription_disabled")
-        if event.name not in {PING, *subscription.events}:
+        if not event.is_notice and event.name not in {PING, *subscription.events}:
             return Outcome("dropped", "unsubscribed")
         body = payload.body(
             event,
@@ -70,7 +76,9 @@ class Sender:
         )
         headers = {"content-type": "application/json", "user-agent": "cosigner-webhooks/1", **signed}
         try:
-            status = await endpoint.post(subscription.url, body, headers)
+            status = await endpoint.post(
+                event.endpoint if event.is_notice else subscription.url, body, headers
+            )
         except HostError as error:
             return self._failed(delivery, error.code, error.message)
         if status in _SUCCESS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +24,11 @@ CREATED: Final = "wallet.delegation.created"
 REVOKED: Final = "wallet.delegation.revoked"
 
 NewId = Callable[[], str]
+
+
+def new_secret() -> str:
+    """A webhook secret: ``whsec_`` and 32 random bytes in base64."""
+    return "whsec_" + base64.b64encode(os.urandom(32)).decode()
 
 
 def new_id() -> str:
@@ -49,14 +56,15 @@ class Subscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Event:
     """An event as it is kept.
 
-    :ivar subject: the share set, or else the wallet, that it is about; empty for none.
+    :ivar channel: the queue that it waits in: the environment's, or that of its notices.
+    :ivar subject: the wallet and share set that it is about, ``WALLET/SHARE_SET``, as far as it names them; empty for none.
     :ivar data: a JSON object that :mod:`host.webhooks.canonical` wrote; empty for a subscription, whose secret is kept once only.
     :ivar recorded_at: when it was handed over, in milliseconds since 1970.
     :ivar subscription: what a ``subscription`` event says.
     """
 
     event_id: str
-    environment: str
+    channel: str
     name: str
     subscription_id: str
     endpoint: str
@@ -64,6 +72,16 @@ class Event:
     data: bytes
     recorded_at: int
     subscription: Subscription | None = None
+
+    @property
+    def environment(self) -> str:
+        """The environment that it is of."""
+        return self.channel.partition("/")[0]
+
+    @property
+    def is_notice(self) -> bool:
+        """Whether it goes to its own endpoint, whatever is subscribed to."""
+        return "/" in self.channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +113,7 @@ def read(raw: OutboxEvent, *, now: int, new_id: NewId = new_id) -> Arrival:
         ) from None
     event = Event(
         event_id=raw.event_id,
-        environment=raw.environment,
+        channel=raw.environment if _is_subscribed_to(raw.name) else notices_of(raw.environment),
         name=raw.name,
         subscription_id=raw.subscription_id,
         endpoint=raw.endpoint,
@@ -107,6 +125,15 @@ def read(raw: OutboxEvent, *, now: int, new_id: NewId = new_id) -> Arrival:
     return Arrival(event, None if subscription else new_id())
 
 
+def notices_of(environment: str) -> str:
+    """The channel of an environment's notices; no environment is called so."""
+    return f"{environment}/notices"
+
+
+def _is_subscribed_to(name: str) -> bool:
+    return name in {SUBSCRIPTION, PING} or name.startswith("wallet.")
+
+
 def _subscription(data: dict[str, Any], endpoint: str) -> Subscription:
     subscription = msgspec.convert(data, Subscription, strict=True)
     if subscription.url != endpoint:
@@ -115,8 +142,6 @@ def _subscription(data: dict[str, Any], endpoint: str) -> Subscription:
 
 
 def _subject(data: dict[str, Any]) -> str:
-    for name in ("shareSetId", "walletId"):
-        found = data.get(name)
-        if isinstance(found, str):
-            return found[:128]
-    return ""
+    """Both: a share set's id is its user's choice, and may be another wallet's, too."""
+    found = (data.get(name) for name in ("walletId", "shareSetId"))
+    return "/".join(name[:64] for name in found if isinstance(name, str))

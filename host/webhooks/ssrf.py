@@ -62,6 +62,8 @@ _REFUSED: Final = tuple(
         "ff00::/8",
     )
 )
+# What IANA has handed out (RFC 4291 §2.4). Nobody on the Internet has another one; a private network, or its own NAT64, may.
+_GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
 _OWN: Final = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -159,6 +161,8 @@ def may_dial(address: str, rules: Rules) -> bool:
         return False
     if rules.allow_private and ip != _NEVER and _within(ip, _OWN):
         return True
+    if ip.version == 6 and ip not in _GLOBAL_UNICAST:  # noqa: PLR2004  (the protocol's)
+        return False
     return ip.is_global and not ip.is_multicast and not _within(ip, _REFUSED)
 
 

@@ -339,6 +339,49 @@ def test_nothing_is_delegated_where_it_is_not_enabled(settings: Any, tmp_path: P
     assert not events(world)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "required", "denied", "asked"),
+    [
+        (False, False, False, False),
+        (True, False, False, True),
+        (True, False, True, False),
+        (False, True, False, True),
+        (True, True, True, True),
+    ],
+)
+def test_users_are_asked_on_sign_in_as_the_settings_say(
+    prompt: bool, required: bool, denied: bool, asked: bool, tmp_path: Path
+):
+    import msgspec
+
+    settings = msgspec.structs.replace(SETTINGS, prompt_users_on_sign_in=prompt, requires_delegation=required)
+    world = world_of(settings)
+
+    async def scenario(client: AsyncClient) -> None:
+        await configure(client, settings)
+        assert await client.delegation_prompt() is None  # no wallets yet
+        wallets = [await client.create_wallet(chain) for chain in ("ethereum", "solana", "bitcoin")]
+        await client.deny_delegation(denied=denied)
+        ids = [wallet.wallet_id for wallet in wallets]
+        found = await client.delegation_prompt()
+        assert (found is not None) == asked
+        if found is None:
+            return
+        assert (found.app, found.required, set(found.wallets)) == ("Trading bot", required, set(ids[:2]))
+        made = await client.approve_delegation(ids[0], LIMITS)
+        left = await client.delegation_prompt()
+        assert left is not None
+        assert left.wallets == (ids[1],)
+        await client.delete_wallet(ids[1])
+        assert await client.delegation_prompt() is None
+        await client.revoke_delegation(ids[0], made.terms.share_set_id)
+        again = await client.delegation_prompt()
+        assert again is not None
+        assert again.wallets == (ids[0],)
+
+    world.run(scenario, open_store(tmp_path))
+
+
 def test_a_client_that_knows_the_administrators_wants_their_signatures(world: World, tmp_path: Path):
     """Settings of the manifest are measured; others carry approvals, and a client that pins the administrators looks at them."""
     from cosigner.delegation import settings

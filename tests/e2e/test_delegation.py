@@ -105,6 +105,7 @@ def test_a_user_lets_an_app_sign_and_ends_it(running, tmp_path):
     settings = {
         "enabled": True,
         "app": "Savings bot",
+        "promptUsersOnSignIn": True,
         "endpoint": f"http://127.0.0.1:{port}/webhooks",
         "keys": [{"kid": made["kid"], "publicKey": made["publicKey"], "state": "active"}],
     }
@@ -146,6 +147,13 @@ def test_a_user_lets_an_app_sign_and_ends_it(running, tmp_path):
 
         # 5. The developer hears of that, too, and has nothing left to sign with.
         until(lambda: not bot(running, state))
+
+        # 6. Who logs in is asked, as the settings want, until they say no.
+        again = laptop.run("login", "--as", "delegating")
+        assert "Savings bot asks to sign" in again.err
+        assert wallet["wallet_id"] in again.err
+        laptop("delegate", "deny")
+        assert "Savings bot" not in laptop.run("login", "--as", "delegating").err
 
 
 def test_an_administrator_ends_what_a_user_began(running, tmp_path):

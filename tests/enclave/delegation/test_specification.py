@@ -95,11 +95,12 @@ def test_numbers_are_the_codes():
 
 def test_the_ids_of_events_are_made_as_it_says():
     import hashlib
+    import types
     import uuid
 
-    share_set = "0f8fad5b-d9cb-469f-a165-70867728950e"
-    digest = hashlib.sha256(b"cosigner/event/v1 wallet.delegation.created " + share_set.encode()).digest()
-    found = uuid.UUID(events._once(events.CREATED, share_set))
+    one = types.SimpleNamespace(wallet_id="w", share_set_id="s")
+    digest = hashlib.sha256(b"cosigner/event/v1 wallet.delegation.created sandbox w s").digest()
+    found = uuid.UUID(events._once("sandbox", events.CREATED, one))
     assert found.version == 8
     assert found.variant == uuid.RFC_4122
     same = [one == other for one, other in zip(found.bytes, digest, strict=False)]
