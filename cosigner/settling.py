@@ -45,15 +45,17 @@ async def settle(actions: Actions, store: ShareStore, wallet_id: str) -> WalletR
 
     :raises CosignerError: ``epoch_stale``: the enclave was given an older record than this device has seen; ``wallet_mismatch``.
     """
-    reply = await ask(actions, wallet_id)
+    # First what this device knows: it may learn more while the answer is on its way, which then is no rollback.
     newest, waiting = await asyncio.to_thread(_known, store, wallet_id)
+    reply = await ask(actions, wallet_id)
     if reply.wallet.epoch < newest:
         raise _rolled_back(reply.wallet.epoch, newest)
     for kind, decided in waiting:
         if await _settle_one(actions, store, decided, kind, reply):
             return await ask(actions, wallet_id)
-    if any(decided.wallet.epoch <= reply.wallet.epoch for _, decided in waiting):
-        await asyncio.to_thread(store.discard_next, wallet_id)  # another device's newer shares count
+    for kind, decided in waiting:
+        if decided.wallet.epoch <= reply.wallet.epoch:  # another device's newer shares count
+            await asyncio.to_thread(store.discard, decided, kind)
     if reply.wallet.epoch > newest:
         await asyncio.to_thread(store.observe, actions.environment, wallet_id, reply.wallet.epoch)
     return reply

@@ -231,13 +231,14 @@ class ShareFiles:
         with writing(self._directory), contextlib.suppress(FileNotFoundError):
             rename(self._path(wallet_id, "next"), self._path(wallet_id, "aside"))
 
-    def discard_next(self, wallet_id: str) -> None:
-        """Remove what was decided: newer shares count already.
+    def discard(self, decided: NextHeader, kind: str) -> None:
+        """Remove what was decided: newer shares count already. What another call has decided since stays.
 
-        :raises StoreError: ``store_unwritable``.
+        :raises StoreError: ``store_unwritable``, ``store_malformed``, ``share_rejected``.
         """
-        with writing(self._directory):
-            for kind in ("next", "aside"):
+        wallet_id = decided.wallet.wallet_id
+        if self.decided(wallet_id, kind) == decided:
+            with writing(self._directory):
                 remove(self._path(wallet_id, kind))
 
     # --- common --------------------------------------------------------------------------------------------------------------

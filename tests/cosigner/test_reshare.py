@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,55 @@ def test_two_that_settle_at_once_on_one_device_both_find_it_settled(device: Devi
     assert not first
     assert device.share().epoch == 2
     assert device.signs()
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """While the first answer about the wallet is on its way, something else happens on the device."""
+    real, first = Model._answer, True
+
+    def answer(model: Model, request: Any, session: Any) -> Any:
+        nonlocal first
+        reply = real(model, request, session)
+        if request.kind == "wallet_get" and first:
+            first = False
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(act).result()
+        return reply
+
+    monkeypatch.setattr(Model, "_answer", answer)
+
+
+def test_a_renewal_that_ends_while_an_answer_is_on_its_way_is_no_rollback(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, device.renew)
+    device.settle()
+    assert device.share().epoch == 2
+    assert device.signs()
+
+
+def test_an_answer_that_the_host_holds_back_does_not_undo_what_was_decided_meanwhile(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call asks while an old decision is open. Before the answer arrives, another has dropped that, and decided again."""
+    other = Device(device.model, tmp_path / "other")
+    shutil.copytree(device.directory, other.directory)
+    decided_and_dead(device)
+    asyncio.run(settling.abort(device.model, device.model.wallet_id, 2))  # type: ignore[arg-type]
+    other.renew()
+
+    def decide_again() -> None:
+        device.settle()  # which drops it: the other device's shares count
+        device.model.fault = lambda request: "before" if request.kind == "reshare_commit" else None
+        with pytest.raises(CosignerError):
+            device.renew(share=other.share(), purpose="recover")
+        device.model.fault = lambda _: None
+
+    meanwhile(monkeypatch, decide_again)
+    device.settle()
+    assert ".next" in files(device)
+    assert device.signs()
+    assert device.share().epoch == 3
 
 
 def test_what_another_device_left_waiting_for_more_parties_does_not_lock_the_device(
