@@ -18,6 +18,7 @@ from protocol.delegation import (
     SetDelegationSettings,
     TightenDelegation,
 )
+from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.messages import Done
 
 from ..lifecycle import LifecycleCalls  # noqa: TID252
@@ -90,7 +91,7 @@ class DelegationCalls(LifecycleCalls):
 
         :param limits: or a policy's layer ``signer`` as JSON.
         :raises CosignerError: ``delegation_disabled``, ``developer_key_missing``, ``settings_unapproved``, what the enclave refuses, and as
-            :meth:`refresh_wallet`.
+            :meth:`refresh_wallet`; ``delegation_not_in_force``: its last step failed, after the user's shares were renewed.
         :raises PolicyError: the limits are not well formed.
         """
         chosen = (await self.delegation_settings()).settings
@@ -109,10 +110,14 @@ class DelegationCalls(LifecycleCalls):
             given=given,
         )
         await self._clear_away(reply, plan.locations)
-        return next(
-            found
-            for found in await self.delegations(wallet_id)
-            if found.terms.share_set_id == terms.share_set_id
+        for made in await self.delegations(wallet_id):
+            if made.terms.share_set_id == terms.share_set_id:
+                return made
+        raise CosignerError(
+            "delegation_not_in_force",
+            "The enclave did not put the delegation in force: the app signs nothing. Your own shares were renewed on the way. Look at the "
+            "environment's settings, and approve again.",
+            culprit=Culprit.ENCLAVE,
         )
 
     async def deny_delegation(self, *, denied: bool = True, **given: Unpack[Given]) -> None:
