@@ -18,6 +18,7 @@ from protocol.delegation import (
     SetDelegationSettings,
     TightenDelegation,
 )
+from protocol.envelope.errors import CosignerError, Culprit
 from protocol.envelope.messages import Done
 
 from ..lifecycle import LifecycleCalls  # noqa: TID252
@@ -98,7 +99,7 @@ class DelegationCalls(LifecycleCalls):
         share, wallet = await self._load(wallet_id)
         terms, key = terms_for(chosen, wallet, limits, lifetime=lifetime)
         plan = self._backup_as_before(reply) if backup is None else backup
-        await approving.approve(
+        failure = await approving.approve(
             self._actions,
             self._unlocked(),
             share,
@@ -109,10 +110,13 @@ class DelegationCalls(LifecycleCalls):
             given=given,
         )
         await self._clear_away(reply, plan.locations)
-        return next(
-            found
-            for found in await self.delegations(wallet_id)
-            if found.terms.share_set_id == terms.share_set_id
+        for found in await self.delegations(wallet_id):
+            if found.terms.share_set_id == terms.share_set_id:
+                return found
+        raise failure or CosignerError(
+            "delegation_unknown",
+            "The enclave made no delegation of what was approved.",
+            culprit=Culprit.ENCLAVE,
         )
 
     async def deny_delegation(self, *, denied: bool = True, **given: Unpack[Given]) -> None:

@@ -343,6 +343,37 @@ def test_users_are_asked_on_sign_in_as_the_settings_say(
     world.run(scenario, open_store(tmp_path))
 
 
+def test_a_commit_that_is_refused_is_told_as_that_and_leaves_a_wallet_that_signs(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An administrator switches delegated access off between the ceremony and its commit."""
+    import msgspec
+
+    async def scenario(client: AsyncClient) -> None:
+        await configure(client)
+        wallet = await client.create_wallet("ethereum")
+        preparing = client._preparing
+
+        def interrupted(*arguments: Any) -> Any:
+            prepare = preparing(*arguments)
+
+            async def prepared(new: Any) -> None:
+                await prepare(new)
+                await configure(client, msgspec.structs.replace(SETTINGS, enabled=False))
+
+            return prepared
+
+        monkeypatch.setattr(client, "_preparing", interrupted)
+        with pytest.raises(EnclaveRefused) as caught:
+            await client.approve_delegation(wallet.wallet_id, LIMITS)
+        assert caught.value.code == "delegation_disabled"
+        assert await client.delegations(wallet.wallet_id) == []
+        await client.sign_evm_message(wallet.wallet_id, b"still mine")
+
+    world.run(scenario, open_store(tmp_path))
+    assert not [event for event in events(world) if event.name == "wallet.delegation.created"]
+
+
 def test_a_client_that_knows_the_administrators_wants_their_signatures(world: World, tmp_path: Path):
     """Settings of the manifest are measured; others carry approvals, and a client that pins the administrators looks at them."""
     from cosigner.delegation import settings
