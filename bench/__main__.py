@@ -17,6 +17,7 @@ from . import (
     delegation,
     ecdsa,
     image,
+    lifecycle,
     policy,
     receipts,
     reshare,
@@ -52,6 +53,7 @@ def main() -> None:
     figures += [
         *receipts.figures(),
         *stack.figures(),
+        *lifecycle.figures(),
         *image.figures(),
         *webhooks.figures(),
         *delegation.figures(),

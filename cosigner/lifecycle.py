@@ -339,7 +339,7 @@ class LifecycleCalls:
     async def _clear_away(self, before: WalletReply, locations: Sequence[BackupLocation]) -> None:
         """Delete backups of shares that are worthless now; what is left is sealed, and no danger."""
         with contextlib.suppress(CosignerError):
-            old = [backup.backup_id for backup in before.status.backups]
+            old = [one.backup_id for one in before.status.backups if one.epoch == before.wallet.epoch]
             await self._delete_at(old, before.wallet.wallet_id, [*locations, self.service_storage()])
 
     async def _back_up(
@@ -359,17 +359,24 @@ class LifecycleCalls:
         self, backup_ids: Sequence[str], wallet_id: str, locations: Sequence[BackupLocation]
     ) -> None:
         """Delete what can be deleted; what failed first is raised in the end."""
-        known = await asyncio.to_thread(self._unlocked().locators, self._actions.environment, wallet_id)
+        environment, store = self._actions.environment, self._unlocked()
+        known = await asyncio.to_thread(store.locators, environment, wallet_id)
+        gone: set[str] = set()
         failure: CosignerError | None = None
         for location in locations:
+            at_service = location.kind == "service"
             for backup_id in backup_ids:
-                if location.kind == "service" and backup_id not in known:
+                if at_service and (backup_id not in known or backup_id in gone):
                     continue
                 name = making.name_at(location, wallet_id, backup_id, known.get(backup_id))
                 try:
                     await location.delete(name)
                 except CosignerError as error:
                     failure = failure or error
+                else:
+                    gone |= {backup_id} if at_service else set()
+        if gone:
+            await asyncio.to_thread(store.drop_locators, environment, wallet_id, gone)
         if failure is not None:
             raise failure
 

@@ -140,8 +140,7 @@ async def _clear(actions: Actions, store: ShareStore, share: KeyShare, found: Wa
     wallet = found.wallet
     if share.epoch != wallet.epoch:
         raise share_outdated(wallet.wallet_id, share.epoch, wallet.epoch)
-    if await asyncio.to_thread(store.decided, wallet.wallet_id) is not None:
-        await asyncio.to_thread(store.set_aside, wallet.wallet_id)
+    await asyncio.to_thread(store.set_aside, wallet.wallet_id)
     if found.status.pending is not None:
         await settling.abort(actions, wallet.wallet_id, found.status.pending)
 

@@ -18,8 +18,6 @@ from .errors import EnclaveRefused
 from .store.shares import share_outdated
 
 if TYPE_CHECKING:
-    from protocol.wallets import WalletInfo
-
     from .actions import Actions
     from .session import Session
     from .store import NextHeader, ShareStore
@@ -45,18 +43,16 @@ async def settle(actions: Actions, store: ShareStore, wallet_id: str) -> WalletR
     :raises CosignerError: ``epoch_stale``: the enclave was given an older record than this device has seen; ``wallet_mismatch``.
     """
     reply = await ask(actions, wallet_id)
-    await _not_older(store, reply.wallet)
-    waiting = []
-    for kind in ("next", "aside"):
-        decided = await asyncio.to_thread(store.decided, wallet_id, kind)
-        if decided is not None:
-            waiting.append((kind, decided))
+    newest, waiting = await asyncio.to_thread(_known, store, wallet_id)
+    if reply.wallet.epoch < newest:
+        raise _rolled_back(reply.wallet.epoch, newest)
     for kind, decided in waiting:
         if await _settle_one(actions, store, decided, kind, reply):
             return await ask(actions, wallet_id)
     if any(decided.wallet.epoch <= reply.wallet.epoch for _, decided in waiting):
         await asyncio.to_thread(store.discard_next, wallet_id)  # another device's newer shares count
-    await asyncio.to_thread(store.observe, actions.environment, wallet_id, reply.wallet.epoch)
+    if reply.wallet.epoch > newest:
+        await asyncio.to_thread(store.observe, actions.environment, wallet_id, reply.wallet.epoch)
     return reply
 
 
@@ -103,14 +99,18 @@ async def _settle_one(
     return True
 
 
-async def _not_older(store: ShareStore, theirs: WalletInfo) -> None:
-    newest = await asyncio.to_thread(store.newest, theirs.wallet_id)
-    if theirs.epoch < newest:
-        raise CosignerError(
-            "epoch_stale",
-            f"The enclave has epoch {theirs.epoch} of this wallet, but this device knows epoch {newest}: its storage was rolled back.",
-            culprit=Culprit.STORAGE,
-        )
+def _known(store: ShareStore, wallet_id: str) -> tuple[int, list[tuple[str, NextHeader]]]:
+    """The newest epoch that this device knows of, and what it has decided that is not settled."""
+    kinds = [(kind, store.decided(wallet_id, kind)) for kind in ("next", "aside")]
+    return store.newest(wallet_id), [(kind, decided) for kind, decided in kinds if decided is not None]
+
+
+def _rolled_back(theirs: int, newest: int) -> CosignerError:
+    return CosignerError(
+        "epoch_stale",
+        f"The enclave has epoch {theirs} of this wallet, but this device knows epoch {newest}: its storage was rolled back.",
+        culprit=Culprit.STORAGE,
+    )
 
 
 async def outdated(actions: Actions, store: ShareStore, wallet_id: str, epoch: int) -> CosignerError | None:

@@ -119,8 +119,6 @@ class WebhooksSection(_Section, frozen=True):
         whoever sets an endpoint could reach what the host can reach.
     :ivar ports: beside 443.
     :ivar ca_file: PEM file of authorities instead of the public ones that botocore ships.
-    :ivar notices: files with the secrets that sign environments' notices of recoveries, ``whsec_`` and base64, one line each. The notices of an
-        environment that is not named are dead letters.
     :ivar environment_names: what webhooks call environments; others are called by their id.
     :ivar concurrency: attempts at one environment's endpoint at once.
     :ivar timeout: seconds for one attempt. :ivar poll: seconds between two looks for what became due.
@@ -131,7 +129,6 @@ class WebhooksSection(_Section, frozen=True):
     allow_private: bool = False
     ports: Annotated[list[Port], Meta(max_length=16)] = []
     ca_file: PathText | None = None
-    notices: Annotated[dict[EnvironmentName, PathText], Meta(max_length=64)] = {}
     environment_names: Annotated[
         dict[EnvironmentName, Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=64)
     ] = {}

@@ -33,6 +33,11 @@ class HttpsServer(ThreadingHTTPServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         # The handshake happens on the connection's own thread: a silent client must not block the others.
         connection, address = super().get_request()
+        try:
+            connection.getpeername()  # a client that is gone already: wrap_socket would fail half-way and leak the socket
+        except OSError:
+            connection.close()
+            raise
         connection.settimeout(_IDLE_SECONDS)
         return self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 

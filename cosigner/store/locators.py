@@ -18,6 +18,7 @@ from ..errors import StoreError  # noqa: TID252
 from .files import read, write, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from threshold import SealingKey
@@ -56,7 +57,19 @@ class LocatorFiles:
         known = self.locators(environment, wallet_id)
         known.pop(backup_id, None)
         known[backup_id] = locator
-        kept = dict(list(known.items())[-_MOST:])
+        self._save_locators(environment, wallet_id, dict(list(known.items())[-_MOST:]))
+
+    def drop_locators(self, environment: str, wallet_id: str, backup_ids: Collection[str]) -> None:
+        """Forget where backups lay: they were deleted there.
+
+        :raises StoreError: ``store_unwritable``, ``store_malformed``.
+        """
+        known = self.locators(environment, wallet_id)
+        left = {backup_id: locator for backup_id, locator in known.items() if backup_id not in backup_ids}
+        if left != known:
+            self._save_locators(environment, wallet_id, left)
+
+    def _save_locators(self, environment: str, wallet_id: str, kept: dict[str, str]) -> None:
         header = LocatorsHeader(version=1, environment=environment, wallet_id=wallet_id)
         sealed = self._key.seal_bytes(cbor.encode(kept), cbor.encode(header))
         path = self._path(wallet_id, "backups")

@@ -217,11 +217,11 @@ class ShareFiles:
                 remove(self._path(wallet_id, old))
 
     def set_aside(self, wallet_id: str) -> None:
-        """The enclave does not know of what was decided. It is kept: perhaps the host only hid it.
+        """The enclave does not know of what was decided. It is kept: perhaps the host only hid it. Harmless where nothing was.
 
         :raises StoreError: ``store_unwritable``.
         """
-        with writing(self._directory):
+        with writing(self._directory), contextlib.suppress(FileNotFoundError):
             rename(self._path(wallet_id, "next"), self._path(wallet_id, "aside"))
 
     def discard_next(self, wallet_id: str) -> None:

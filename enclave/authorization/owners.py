@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from enclave.delegation.record import refused
 from protocol import accounts as a
 from protocol import delegation as d
 from protocol import lifecycle as life
@@ -80,7 +81,7 @@ class Owners:
         else may claim the wallet, but it cannot make the other. A delegate gets its own share set, of the one wallet that it is for, while
         that is still its user's.
 
-        :raises CosignerError: ``not_owner``, ``wallet_unknown``, and those of vault and storage.
+        :raises CosignerError: ``not_owner``, ``wallet_unknown``, ``delegation_refused``, and those of vault and storage.
         """
         delegation = actor.delegation
         if delegation is not None and wallet_id != delegation.wallet_id:
@@ -89,6 +90,8 @@ class Owners:
         opened = await self._vault.open(wallet_id, None if delegation is None else delegation.share_set_id)
         if opened.creator != record.creator:
             raise CosignerError("not_owner", "This wallet is not this user's.", culprit=Culprit.STORAGE)
+        if delegation is not None and opened.retired:  # what another enclave has ended is seen here first
+            raise refused("The delegation is over.")
         return opened
 
     async def require_sight(self, actor: Actor, layer: str, subject: str) -> None:

@@ -6,6 +6,7 @@ share set apart, of delegate and enclave. They are polynomials of their own: a s
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from enclave.vault.vault import require_nothing_pending
 from enclave.work import compute
 from protocol.binding import commit_context, reshare_context
 from protocol.delegation import BeginDelegation, DelegationBegun, DelegationStored, FinishDelegation
-from protocol.envelope.errors import CosignerError, Culprit
+from protocol.envelope.errors import CosignerError, Culprit, ProtocolError
 from protocol.wallets import CLIENT_PARTY, THRESHOLD
 
 from .events import CHAINS
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from enclave.sessions import Session
     from enclave.vault import EpochFacts, OpenedWallet
     from protocol.delegation import DelegationSettings
+    from protocol.hybrid import Envelope
     from protocol.wallets import WalletInfo
     from threshold import KeyShare, ReshareRound2
 
 _OF_TWO: Final = 2
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 OWN: Final = "reshare"
 DELEGATE: Final = "delegate"
 
@@ -182,6 +185,27 @@ async def receive(
         delegate_share=theirs,
         delegate_confirmation=their_confirmation,
     )
+
+
+def require_envelope(envelope: Envelope, kid: str) -> None:
+    """That what the developer shall get has the form of an envelope, and names the approved key. What is in it nobody here can see; but it
+    goes into an event as it is, and must be what events are made of.
+
+    :raises CosignerError: ``developer_key_refused``.
+    :raises ProtocolError: ``envelope_malformed``.
+    """
+    if envelope.kid != kid:
+        raise CosignerError(
+            "developer_key_refused",
+            "The share is encrypted to another key than the approved one.",
+            culprit=Culprit.CLIENT,
+        )
+    if not all(map(_BASE64URL.fullmatch, (envelope.iv, envelope.ct, envelope.tag, envelope.ek))):
+        raise ProtocolError(
+            "envelope_malformed",
+            "The share's envelope is not base64url throughout.",
+            culprit=Culprit.CLIENT,
+        )
 
 
 def committing(environment: str, facts: EpochFacts) -> bytes:

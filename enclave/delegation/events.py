@@ -49,30 +49,24 @@ class Outbox:
     def __init__(self, environment: str) -> None:
         self._environment = environment
 
-    def subscription(
-        self, now: Subscription, before: str, *, secret: str, enabled: bool
-    ) -> OutboxEvent | None:
-        """Tells the host itself where events go from now on, and that they go nowhere, if the endpoint was taken away.
+    def subscription(self, now: Subscription, before: str, *, secret: str) -> OutboxEvent | None:
+        """Tells the host itself where events go from now on, and that they go nowhere, if the endpoint was taken away. Whether delegated
+        access is enabled means nothing here: that a delegation is revoked is told in any case.
 
         :param before: the endpoint until now.
         """
         url = now.endpoint or before
-        data = {
-            "url": url,
-            "secret": secret,
-            "events": list(EVENTS),
-            "enabled": enabled and bool(now.endpoint),
-        }
+        data = {"url": url, "secret": secret, "events": list(EVENTS), "enabled": bool(now.endpoint)}
         return self._event(SUBSCRIPTION, Subscription(now.webhook_id, url), data)
 
-    def ping(self, to: Subscription, *, enabled: bool) -> OutboxEvent | None:
+    def ping(self, to: Subscription) -> OutboxEvent | None:
         """Tells the developer that events arrive."""
         data = {
             "webhookId": to.webhook_id,
             "message": "Events of delegated access are delivered here.",
             "events": list(EVENTS),
             "url": to.endpoint,
-            "isEnabled": enabled,
+            "isEnabled": True,
         }
         return self._event(PING, to, data)
 

@@ -256,13 +256,8 @@ class Delegations:
     async def _activate(
         self, granted: Granted, one: Delegation, delegated: OpenedWallet, request: d.CommitDelegation
     ) -> None:
-        actor, terms = granted.need_actor(), one.terms
-        if request.encrypted_share.kid != terms.kid:
-            raise CosignerError(
-                "developer_key_refused",
-                "The share is encrypted to another key than the approved one.",
-                culprit=Culprit.CLIENT,
-            )
+        actor = granted.need_actor()
+        ceremony.require_envelope(request.encrypted_share, one.terms.kid)
         await self._require_approver(granted, one)
         await self._require_key(one)
         if delegated.pending is not None:

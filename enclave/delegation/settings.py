@@ -171,7 +171,6 @@ class Settings:
                     after.subscription,
                     before.settings.endpoint,
                     secret=after.webhook_secret,
-                    enabled=after.settings.enabled,
                 ),
             )
         return DelegationConfigured(
@@ -190,7 +189,7 @@ class Settings:
             if found is None or not found.value.settings.endpoint:
                 raise disabled("There is no endpoint to send anything to; an administrator sets one.")
             await require()
-            ping = self._outbox.ping(found.value.subscription, enabled=found.value.settings.enabled)
+            ping = self._outbox.ping(found.value.subscription)
             await self._records.write(KIND, KEY, found.value, expected=found.revision, event=ping)
 
     @staticmethod

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from host.config import SCHEDULE
@@ -12,7 +12,7 @@ from host.errors import HostError
 
 from . import payload, signing
 from .endpoint import Endpoint
-from .events import CREATED, PING
+from .events import CREATED, PING, Subscription
 from .outbox import Delivery, Outbox, Subscribed
 
 _JITTER: Final = 0.1  # of a gap, at most, on top
@@ -36,7 +36,6 @@ class Sender:
     """How attempts are made.
 
     :ivar names: what environments are called in the body; others by their id.
-    :ivar notice_secrets: what signs an environment's notices. Those of others are not sent: nobody could tell them from forged ones.
     :ivar clock: milliseconds since 1970.
     :ivar schedule: seconds from the first attempt to each, the first included; after the last one a delivery is dead.
     """
@@ -46,7 +45,12 @@ class Sender:
     clock: Callable[[], int]
     schedule: Sequence[float] = SCHEDULE
     chance: Callable[[], float] = random.random
-    notice_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    async def subscription(self, channel: str) -> Subscribed | None:
+        """What a channel's events are signed with and where they go; ``None``: they wait. Of notices only the secret counts."""
+        if "/" not in channel:
+            return await self.outbox.subscription(channel)
+        return Subscribed("", Subscription("", await self.outbox.secret(channel), [], enabled=True))
 
     async def attempt(self, delivery: Delivery, subscribed: Subscribed, endpoint: Endpoint) -> Outcome:
         """Send a message once.
@@ -54,27 +58,27 @@ class Sender:
         :raises StorageError: the outbox failed; nothing was sent.
         """
         event, subscription = delivery.event, subscribed.content
-        if event.name == CREATED and await self.outbox.revoked(event.environment, event.subject):
+        if event.name == CREATED and await self.outbox.revoked(event.channel, event.subject):
             return Outcome("dropped", "superseded")
         if not subscription.enabled:
             return Outcome("dead", "subscription_disabled")
-        if event.name not in {PING, *subscription.events}:
+        if not event.is_notice and event.name not in {PING, *subscription.events}:
             return Outcome("dropped", "unsubscribed")
-        secret = subscription.secret or self.notice_secrets.get(event.environment_id)
-        if secret is None:
-            return Outcome("dead", "notice_secret_missing")
         body = payload.body(
             event,
             message_id=delivery.message_id,
             webhook_id=event.subscription_id,
-            environment_name=self.names.get(event.environment_id, event.environment_id),
+            environment_name=self.names.get(event.environment, event.environment),
             redelivery=delivery.redelivery,
         )
-        signed = signing.headers(secret, body, message_id=delivery.message_id, seconds=self.clock() // 1000)
+        signed = signing.headers(
+            subscription.secret, body, message_id=delivery.message_id, seconds=self.clock() // 1000
+        )
         headers = {"content-type": "application/json", "user-agent": "cosigner-webhooks/1", **signed}
         try:
-            url = subscription.url if subscription.secret else event.endpoint  # a notice goes where it says
-            status = await endpoint.post(url, body, headers)
+            status = await endpoint.post(
+                event.endpoint if event.is_notice else subscription.url, body, headers
+            )
         except HostError as error:
             return self._failed(delivery, error.code, error.message)
         if status in _SUCCESS:

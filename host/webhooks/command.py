@@ -18,6 +18,7 @@ from host import config as configuration
 from host.storage.choice import open_store
 from protocol.envelope.errors import CosignerError
 
+from .events import notices_of
 from .outbox import Line, Outbox, State
 from .payload import timestamp
 from .redelivery import ping, redeliver, unknown
@@ -32,7 +33,10 @@ Carry = Callable[[Outbox, argparse.Namespace], Awaitable[list[dict[str, Any]]]]
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.carry is _secret and options.environment is None:
+        parser.error("name the --environment")
     try:
         config = configuration.load(options.config)
     except CosignerError as error:
@@ -75,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--event", metavar="ID", help="this event")
     which.add_argument("--dead", action="store_true", help="every dead letter")
     command("ping", _ping, "send a ping to an environment's endpoint")
+    command("secret", _secret, "show what an environment's notices are signed with; once made, it stays")
     return parser
 
 
@@ -92,14 +97,14 @@ async def _list(outbox: Outbox, options: argparse.Namespace) -> list[dict[str, A
 
 async def _redeliver(outbox: Outbox, options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.event is not None:
-        for environment in await _environments(outbox, options):
-            if await outbox.event(environment, options.event) is not None:
-                return [{"message_id": await redeliver(outbox, environment, options.event)}]
+        for channel in await _channels(outbox, options):
+            if await outbox.event(channel, options.event) is not None:
+                return [{"message_id": await redeliver(outbox, channel, options.event)}]
         raise unknown(options.event)
     rows: list[dict[str, Any]] = []
     for line in await _lines(outbox, options, "dead", _MOST):
         try:
-            message_id = await redeliver(outbox, line.environment, line.event_id)
+            message_id = await redeliver(outbox, line.channel, line.event_id)
         except CosignerError as error:
             rows.append({"event_id": line.event_id, "code": error.code})
         else:
@@ -110,26 +115,37 @@ async def _redeliver(outbox: Outbox, options: argparse.Namespace) -> list[dict[s
 async def _ping(outbox: Outbox, options: argparse.Namespace) -> list[dict[str, Any]]:
     return [
         {"environment": environment, "message_id": await ping(outbox, environment)}
-        for environment in await _environments(outbox, options)
+        for environment in (
+            [options.environment] if options.environment else await _channels(outbox, options)
+        )
+        if "/" not in environment
     ]
+
+
+async def _secret(outbox: Outbox, options: argparse.Namespace) -> list[dict[str, Any]]:
+    return [{"secret": await outbox.secret(notices_of(options.environment))}]
 
 
 async def _lines(outbox: Outbox, options: argparse.Namespace, state: State, count: int) -> list[Line]:
     found: list[Line] = []
-    for environment in await _environments(outbox, options):
-        found += await outbox.lines(environment, state, count=count)
+    for channel in await _channels(outbox, options):
+        found += await outbox.lines(channel, state, count=count)
     return found
 
 
-async def _environments(outbox: Outbox, options: argparse.Namespace) -> list[str]:
-    return [options.environment] if options.environment is not None else await outbox.environments()
+async def _channels(outbox: Outbox, options: argparse.Namespace) -> list[str]:
+    return [
+        channel
+        for channel in await outbox.channels()
+        if options.environment in {None, channel.partition("/")[0]}
+    ]
 
 
 def _row(line: Line) -> dict[str, Any]:
     return {
         "at": timestamp(line.at),
         "state": line.state,
-        "environment": line.environment,
+        "channel": line.channel,
         "name": line.name,
         "event_id": line.event_id,
         "message_id": line.message_id,

@@ -1,4 +1,4 @@
-"""Who works on what: one worker for each environment, with a bound of its own, so that an endpoint that hangs delays its own events only."""
+"""Who works on what: one worker for each channel, with a bound of its own, so that an endpoint that hangs delays its own events only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PURGE_SECONDS: Final = 3600.0
 
 
 class Worker:
-    """Delivers one environment's events.
+    """Delivers one channel's events.
 
     :param concurrency: attempts at once. :param lease: seconds that a claim holds; longer than any attempt.
     :param poll: seconds between two looks for what became due by time, or by another process.
@@ -31,7 +31,7 @@ class Worker:
 
     def __init__(
         self,
-        environment: str,
+        channel: str,
         sender: Sender,
         endpoint: Endpoint,
         *,
@@ -41,7 +41,7 @@ class Worker:
         log: Log,
         metrics: Metrics,
     ) -> None:
-        self._environment = environment
+        self._channel = channel
         self._sender = sender
         self._endpoint = endpoint
         self._concurrency = concurrency
@@ -78,13 +78,13 @@ class Worker:
         """Claim and start as much as there is room for; whether there may be more."""
         if len(self._under_way) >= self._concurrency:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-        subscribed = await self._sender.outbox.subscription(self._environment)
+        subscribed = await self._sender.subscription(self._channel)
         if subscribed is None:
             return False
         room = self._concurrency - len(self._under_way)
         now = self._sender.clock()
         claimed = await self._sender.outbox.claim(
-            self._environment, now=now, until=now + round(self._lease * 1000), count=room
+            self._channel, now=now, until=now + round(self._lease * 1000), count=room
         )
         for delivery in claimed:
             task = asyncio.create_task(self._deliver(delivery, subscribed))
@@ -119,7 +119,7 @@ class Worker:
             self._log.event(
                 f"webhook_{outcome.kind}",
                 "error" if outcome.kind == "dead" else "info" if outcome.kind == "dropped" else "warning",
-                environment=self._environment,
+                environment=delivery.event.environment,
                 event_id=delivery.event.event_id,
                 message_id=delivery.message_id,
                 operation=delivery.event.name,
@@ -166,9 +166,9 @@ class Worker:
 
 
 class Dispatcher:
-    """One worker for each environment that has a subscription.
+    """One worker for each channel that has something to go by.
 
-    :param make: makes an environment's worker. :param retention_days: how long what ended is kept.
+    :param make: makes a channel's worker. :param retention_days: how long what ended is kept.
     """
 
     def __init__(
@@ -214,24 +214,24 @@ class Dispatcher:
             if tasks:
                 await asyncio.wait(tasks)
 
-    def _notified(self, environment: str) -> None:
-        known = self._workers.get(environment)
+    def _notified(self, channel: str) -> None:
+        known = self._workers.get(channel)
         if known is None:
             self._news.set()
         else:
             known[0].wake()
 
     async def _staff(self) -> None:
-        for environment in await self._sender.outbox.environments():
-            known = self._workers.get(environment)
+        for channel in await self._sender.outbox.channels():
+            known = self._workers.get(channel)
             if known is not None and known[1].done() and (failure := known[1].exception()) is not None:
-                self._log.failure("webhook_worker_failed", failure, environment=environment)
+                self._log.failure("webhook_worker_failed", failure, environment=channel)
                 known = None
             if known is None:
-                worker = self._make(environment)
-                self._workers[environment] = (worker, asyncio.create_task(worker.run()))
+                worker = self._make(channel)
+                self._workers[channel] = (worker, asyncio.create_task(worker.run()))
 
     async def _purge(self) -> None:
         before = self._sender.clock() - self._retention_days * _DAY_MS
-        for environment in list(self._workers):
-            await self._sender.outbox.purge(environment, before=before)
+        for channel in list(self._workers):
+            await self._sender.outbox.purge(channel, before=before)

@@ -1,6 +1,6 @@
 """The outbox's items in the DynamoDB store, and what an arrival adds to the transaction of the record that it tells of.
 
-All of an environment lies in one partition, ``webhooks/ENVIRONMENT``, which no listing of records looks into:
+All of a channel lies in one partition, ``webhooks/CHANNEL``, which no listing of records looks into:
 
 ``event/ID``          an event
 ``due/TIME/MESSAGE``  a delivery that is pending; TIME is 13 digits, milliseconds since 1970, so that what is due sorts first
@@ -8,8 +8,9 @@ All of an environment lies in one partition, ``webhooks/ENVIRONMENT``, which no 
 ``done/TIME/MESSAGE`` one that ended otherwise
 ``revoked/SUBJECT``   that a delegation was revoked
 ``subscription``      where events go
+``secret``            of a channel of notices
 
-The partition ``webhooks`` names the queues that somebody works on: environments with a subscription, and notices. One partition takes about 1,000 units of writing a second.
+The partition ``webhooks`` names the channels that have a subscription or notices. One partition takes about 1,000 units of writing a second.
 """
 
 from __future__ import annotations
@@ -21,19 +22,20 @@ import msgspec
 
 from .events import REVOKED, Arrival
 
-ENVIRONMENTS: Final = "webhooks"
+CHANNELS: Final = "webhooks"
 SUBSCRIPTION_KEY: Final = "subscription"
+SECRET_ITEM: Final = "secret"  # noqa: S105  (a key of the table)
 
 Item = dict[str, dict[str, Any]]
 
 
-def partition(environment: str) -> str:
-    """Where an environment's outbox lies. Records lie in partitions of one character."""
-    return f"{ENVIRONMENTS}/{environment}"
+def partition(channel: str) -> str:
+    """Where a channel's outbox lies. Records lie in partitions of one character."""
+    return f"{CHANNELS}/{channel}"
 
 
-def place(environment: str, key: str) -> Item:
-    return {"shard": {"S": partition(environment)}, "key": {"S": key}}
+def place(channel: str, key: str) -> Item:
+    return {"shard": {"S": partition(channel)}, "key": {"S": key}}
 
 
 def moment(milliseconds: int) -> str:
@@ -46,7 +48,7 @@ def puts(arrival: Arrival) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = [
         {
             "Item": {
-                **place(event.environment, f"event/{event.event_id}"),
+                **place(event.channel, f"event/{event.event_id}"),
                 **texts(
                     name=event.name,
                     subscription_id=event.subscription_id,
@@ -60,24 +62,25 @@ def puts(arrival: Arrival) -> list[dict[str, Any]]:
             "ExpressionAttributeNames": {"#k": "key"},
         },
     ]
+    if event.subscription is not None or event.is_notice:
+        items.append({"Item": {"shard": {"S": CHANNELS}, "key": {"S": event.channel}}})
     if event.subscription is not None:
-        items.append({"Item": {"shard": {"S": ENVIRONMENTS}, "key": {"S": event.environment}}})
         items.append(
             {
                 "Item": {
-                    **place(event.environment, SUBSCRIPTION_KEY),
+                    **place(event.channel, SUBSCRIPTION_KEY),
                     **texts(subscription_id=event.subscription_id),
                     "content": {"B": msgspec.json.encode(event.subscription)},
                 }
             }
         )
     if event.name == REVOKED and event.subject:
-        items.append({"Item": place(event.environment, f"revoked/{event.subject}")})
+        items.append({"Item": place(event.channel, f"revoked/{event.subject}")})
     if arrival.message_id is not None:
         items.append(
             {
                 "Item": {
-                    **place(event.environment, f"due/{moment(event.recorded_at)}/{arrival.message_id}"),
+                    **place(event.channel, f"due/{moment(event.recorded_at)}/{arrival.message_id}"),
                     **texts(event_id=event.event_id, name=event.name, reason=""),
                     "attempts": {"N": "0"},
                     "redelivery": {"BOOL": False},

@@ -12,14 +12,25 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from .dynamodb_items import ENVIRONMENTS, SUBSCRIPTION_KEY, Item, moment, partition, place, puts, text, texts
-from .events import REVOKED, Arrival, Event, Subscription
+from .dynamodb_items import (
+    CHANNELS,
+    SECRET_ITEM,
+    SUBSCRIPTION_KEY,
+    Item,
+    moment,
+    partition,
+    place,
+    puts,
+    text,
+    texts,
+)
+from .events import REVOKED, Arrival, Event, Subscription, new_secret
 from .outbox import Delivery, End, Line, Outbox, State, Subscribed
 
 T = TypeVar("T")
 
 _ABOVE: Final = "\x7f"  # sorts after every character of a key
-_MAX_ENVIRONMENTS: Final = 1000
+_MAX_CHANNELS: Final = 1000
 _MANY: Final = 1000
 _GONE: Final = "event_gone"
 
@@ -43,32 +54,40 @@ class DynamoDbOutbox(Outbox):
         super().__init__()
         self._table = table
 
-    async def environments(self) -> list[str]:
-        items = await self._table.run(
-            lambda: self._table.query(ENVIRONMENTS, " ", _ABOVE, count=_MAX_ENVIRONMENTS)
-        )
+    async def channels(self) -> list[str]:
+        items = await self._table.run(lambda: self._table.query(CHANNELS, " ", _ABOVE, count=_MAX_CHANNELS))
         return [text(item, "key") for item in items]
 
-    async def subscription(self, environment: str) -> Subscribed | None:
-        item = await self._table.run(lambda: self._table.item(place(environment, SUBSCRIPTION_KEY)))
+    async def subscription(self, channel: str) -> Subscribed | None:
+        item = await self._table.run(lambda: self._table.item(place(channel, SUBSCRIPTION_KEY)))
         if item is None:
             return None
         content = msgspec.json.decode(bytes(item["content"]["B"]), type=Subscription)
         return Subscribed(text(item, "subscription_id"), content)
+
+    async def secret(self, channel: str) -> str:
+        where = place(channel, SECRET_ITEM)
+        if (item := await self._table.run(lambda: self._table.item(where))) is None:
+            put = {
+                "Item": {**where, **texts(secret=new_secret())},
+                "ConditionExpression": "attribute_not_exists(#k)",
+                "ExpressionAttributeNames": {"#k": "key"},
+            }
+            await self._table.run(lambda: self._table.transact([{"Put": put}]))  # or another host was first
+            item = await self._table.run(lambda: self._table.item(where))
+        return text(item or {}, "secret")
 
     async def add(self, arrival: Arrival) -> None:
         actions = [{"Put": put} for put in puts(arrival)]
         if not await self._table.run(lambda: self._table.transact(actions)):
             self.arrived(arrival)
 
-    async def claim(self, environment: str, *, now: int, until: int, count: int) -> list[Delivery]:
+    async def claim(self, channel: str, *, now: int, until: int, count: int) -> list[Delivery]:
         due = await self._table.run(
-            lambda: self._table.query(
-                partition(environment), "due/", f"due/{moment(now)}/{_ABOVE}", count=count
-            )
+            lambda: self._table.query(partition(channel), "due/", f"due/{moment(now)}/{_ABOVE}", count=count)
         )
         claims = (
-            self._table.run(lambda item=item: self._claim(environment, item, now=now, until=until))  # type: ignore[misc]
+            self._table.run(lambda item=item: self._claim(channel, item, now=now, until=until))  # type: ignore[misc]
             for item in due
         )
         return [delivery for delivery in await asyncio.gather(*claims) if delivery is not None]
@@ -82,32 +101,32 @@ class DynamoDbOutbox(Outbox):
             delivery, f"{where}/{moment(now)}", delivery.attempts + (end != "dropped"), reason, state=end
         )
 
-    async def revoked(self, environment: str, subject: str) -> bool:
-        found = await self._table.run(lambda: self._table.item(place(environment, f"revoked/{subject}")))
+    async def revoked(self, channel: str, subject: str) -> bool:
+        found = await self._table.run(lambda: self._table.item(place(channel, f"revoked/{subject}")))
         return found is not None
 
-    async def lines(self, environment: str, state: State, *, count: int) -> list[Line]:
+    async def lines(self, channel: str, state: State, *, count: int) -> list[Line]:
         room = {"pending": "due", "dead": "dead"}.get(state, "done")
         items = await self._table.run(
             lambda: self._table.query(
-                partition(environment),
+                partition(channel),
                 f"{room}/",
                 f"{room}/{_ABOVE}",
                 count=count if room != "done" else _MANY,  # two states share it
                 newest=state != "pending",
             )
         )
-        return [line for line in (_line(environment, item) for item in items) if line.state == state][:count]
+        return [line for line in (_line(channel, item) for item in items) if line.state == state][:count]
 
-    async def event(self, environment: str, event_id: str) -> Event | None:
-        return await self._table.run(lambda: self._event(environment, event_id))
+    async def event(self, channel: str, event_id: str) -> Event | None:
+        return await self._table.run(lambda: self._event(channel, event_id))
 
     async def redeliver(self, event: Event, *, message_id: str, now: int) -> None:
         fresh = _pending(event, message_id, 0, now, redelivery=True, reason="")
         await self._table.run(lambda: self._send_again(event, fresh, now))
         dead = await self._table.run(
             lambda: self._table.query(
-                partition(event.environment), "dead/", f"dead/{_ABOVE}", count=_MANY, newest=True
+                partition(event.channel), "dead/", f"dead/{_ABOVE}", count=_MANY, newest=True
             )
         )
         for item in dead:
@@ -119,33 +138,33 @@ class DynamoDbOutbox(Outbox):
                 }
                 actions = [_delete(item), {"Put": {"Item": buried}}]
                 await self._table.run(lambda actions=actions: self._table.transact(actions))  # type: ignore[misc]
-        self.notify(event.environment)
+        self.notify(event.channel)
 
-    async def purge(self, environment: str, *, before: int) -> int:
+    async def purge(self, channel: str, *, before: int) -> int:
         total = 0
         for room in ("done", "dead"):
             while items := await self._table.run(
                 lambda room=room: self._table.query(  # type: ignore[misc]
-                    partition(environment), f"{room}/", f"{room}/{moment(before)}", count=_MANY
+                    partition(channel), f"{room}/", f"{room}/{moment(before)}", count=_MANY
                 )
             ):
                 for item in items:
-                    await self._table.run(lambda item=item: self._forget(environment, item, before))  # type: ignore[misc]
+                    await self._table.run(lambda item=item: self._forget(channel, item, before))  # type: ignore[misc]
                 total += len(items)
         return total
 
     def _send_again(self, event: Event, fresh: Item, now: int) -> None:
         """Put the message, and a mark on its event, which must not be forgotten with the messages of before."""
-        kept = self._table.item(place(event.environment, f"event/{event.event_id}"))
+        kept = self._table.item(place(event.channel, f"event/{event.event_id}"))
         marked = [] if kept is None else [{"Put": {"Item": {**kept, "needed_at": {"N": str(now)}}}}]
         self._table.transact([{"Put": {"Item": fresh}}, *marked])
 
-    def _claim(self, environment: str, item: Item, *, now: int, until: int) -> Delivery | None:
+    def _claim(self, channel: str, item: Item, *, now: int, until: int) -> Delivery | None:
         message_id = text(item, "key").rpartition("/")[2]
         claimed = {**item, "key": {"S": f"due/{moment(until)}/{message_id}"}}
         if self._table.transact([_delete(item), {"Put": {"Item": claimed}}]):
             return None  # another host was first
-        event = self._event(environment, text(item, "event_id"))
+        event = self._event(channel, text(item, "event_id"))
         if event is None:
             ended = {
                 **claimed,
@@ -158,13 +177,13 @@ class DynamoDbOutbox(Outbox):
             message_id, event, int(item["attempts"]["N"]), until, bool(item["redelivery"]["BOOL"])
         )
 
-    def _event(self, environment: str, event_id: str) -> Event | None:
-        item = self._table.item(place(environment, f"event/{event_id}"))
+    def _event(self, channel: str, event_id: str) -> Event | None:
+        item = self._table.item(place(channel, f"event/{event_id}"))
         if item is None:
             return None
         return Event(
             event_id=event_id,
-            environment=environment,
+            channel=channel,
             name=text(item, "name"),
             subscription_id=text(item, "subscription_id"),
             endpoint=text(item, "endpoint"),
@@ -187,14 +206,14 @@ class DynamoDbOutbox(Outbox):
         actions = [_delete(old), {"Put": {"Item": new}}]
         await self._table.run(lambda: self._table.transact(actions))
 
-    def _forget(self, environment: str, item: Item, before: int) -> None:
-        key = place(environment, f"event/{text(item, 'event_id')}")
+    def _forget(self, channel: str, item: Item, before: int) -> None:
+        key = place(channel, f"event/{text(item, 'event_id')}")
         event = self._table.item(key)
         actions = [_delete(item)]
         if event is not None and _needed_at(event) < before:
             actions.append(_remove(key))
             if text(event, "name") == REVOKED and text(event, "subject"):
-                actions.append(_remove(place(environment, f"revoked/{text(event, 'subject')}")))
+                actions.append(_remove(place(channel, f"revoked/{text(event, 'subject')}")))
         self._table.transact(actions)
 
 
@@ -202,7 +221,7 @@ def _pending(
     event: Event, message_id: str, attempts: int, due_at: int, *, redelivery: bool, reason: str
 ) -> Item:
     return {
-        **place(event.environment, f"due/{moment(due_at)}/{message_id}"),
+        **place(event.channel, f"due/{moment(due_at)}/{message_id}"),
         **texts(event_id=event.event_id, name=event.name, reason=reason),
         "attempts": {"N": str(attempts)},
         "redelivery": {"BOOL": redelivery},
@@ -228,13 +247,13 @@ def _remove(key: Item) -> dict[str, Any]:
     return {"Delete": {"Key": key}}
 
 
-def _line(environment: str, item: Mapping[str, Any]) -> Line:
+def _line(channel: str, item: Mapping[str, Any]) -> Line:
     room, at, message_id = text(item, "key").split("/")
     state: Any = "pending" if room == "due" else text(item, "state")
     return Line(
         message_id=message_id,
         event_id=text(item, "event_id"),
-        environment=environment,
+        channel=channel,
         name=text(item, "name"),
         state=state,
         attempts=int(item["attempts"]["N"]),

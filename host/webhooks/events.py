@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +22,13 @@ SUBSCRIPTION: Final = "subscription"
 PING: Final = "ping"
 CREATED: Final = "wallet.delegation.created"
 REVOKED: Final = "wallet.delegation.revoked"
-NOTICES: Final = ("user.recovery.begun", "user.recovery.cancelled", "user.recovery.completed")
-"""What goes to the endpoint that the event itself names, signed with a secret of the host's own configuration."""
-
-_OF_NOTICES: Final = "/notices"  # ends the name of their queue; an environment's name has no slash
 
 NewId = Callable[[], str]
-WebhookSecret = Annotated[str, Meta(pattern=r"^whsec_[A-Za-z0-9+/=_-]{16,256}\Z")]
+
+
+def new_secret() -> str:
+    """A webhook secret: ``whsec_`` and 32 random bytes in base64."""
+    return "whsec_" + base64.b64encode(os.urandom(32)).decode()
 
 
 def new_id() -> str:
@@ -37,12 +39,12 @@ def new_id() -> str:
 class Subscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where an environment's events go; the data of a ``subscription`` event.
 
-    :ivar secret: ``whsec_`` and the text that is the HMAC's key together with it; ``None`` for notices.
+    :ivar secret: ``whsec_`` and the text that is the HMAC's key together with it.
     :ivar events: the names that are wanted; ``ping`` always is.
     """
 
     url: EventEndpoint
-    secret: WebhookSecret | None
+    secret: Annotated[str, Meta(pattern=r"^whsec_[A-Za-z0-9+/=_-]{16,256}\Z")]
     events: Annotated[list[EventName], Meta(max_length=32)]
     enabled: bool
 
@@ -54,16 +56,15 @@ class Subscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Event:
     """An event as it is kept.
 
-    :ivar environment: in whose queue it waits: an environment's, or that of its notices, which has another endpoint and so a worker of
-        its own.
+    :ivar channel: the queue that it waits in: the environment's, or that of its notices.
     :ivar subject: the wallet and share set that it is about, ``WALLET/SHARE_SET``, as far as it names them; empty for none.
     :ivar data: a JSON object that :mod:`host.webhooks.canonical` wrote; empty for a subscription, whose secret is kept once only.
     :ivar recorded_at: when it was handed over, in milliseconds since 1970.
-    :ivar subscription: what a ``subscription`` event says; for a notice, that its queue has something to send.
+    :ivar subscription: what a ``subscription`` event says.
     """
 
     event_id: str
-    environment: str
+    channel: str
     name: str
     subscription_id: str
     endpoint: str
@@ -73,9 +74,14 @@ class Event:
     subscription: Subscription | None = None
 
     @property
-    def environment_id(self) -> str:
-        """The environment that it is about."""
-        return self.environment.removesuffix(_OF_NOTICES)
+    def environment(self) -> str:
+        """The environment that it is of."""
+        return self.channel.partition("/")[0]
+
+    @property
+    def is_notice(self) -> bool:
+        """Whether it goes to its own endpoint, whatever is subscribed to."""
+        return "/" in self.channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ def read(raw: OutboxEvent, *, now: int, new_id: NewId = new_id) -> Arrival:
     """
     try:
         data = canonical.parse(raw.data)
-        settings = _subscription(data, raw.endpoint) if raw.name == SUBSCRIPTION else None
+        subscription = _subscription(data, raw.endpoint) if raw.name == SUBSCRIPTION else None
     except (canonical.NotPortableError, msgspec.ValidationError) as error:
         reason = str(error) if raw.name != SUBSCRIPTION else "it is no url, secret, events and enabled"
         raise HostError(
@@ -105,29 +111,33 @@ def read(raw: OutboxEvent, *, now: int, new_id: NewId = new_id) -> Arrival:
             f"The data of a {raw.name} event cannot be sent: {reason}.",
             culprit=Culprit.ENCLAVE,
         ) from None
-    notice = raw.name in NOTICES
     event = Event(
         event_id=raw.event_id,
-        environment=raw.environment + _OF_NOTICES if notice else raw.environment,
+        channel=raw.environment if _is_subscribed_to(raw.name) else notices_of(raw.environment),
         name=raw.name,
         subscription_id=raw.subscription_id,
         endpoint=raw.endpoint,
         subject=_subject(data),
-        data=b"" if settings else canonical.write(data),
+        data=b"" if subscription else canonical.write(data),
         recorded_at=now,
-        subscription=_noticed(raw.endpoint) if notice else settings,
+        subscription=subscription,
     )
-    return Arrival(event, None if settings else new_id())
+    return Arrival(event, None if subscription else new_id())
 
 
-def _noticed(endpoint: str) -> Subscription:
-    return Subscription(url=endpoint, secret=None, events=list(NOTICES), enabled=True)
+def notices_of(environment: str) -> str:
+    """The channel of an environment's notices; no environment is called so."""
+    return f"{environment}/notices"
+
+
+def _is_subscribed_to(name: str) -> bool:
+    return name in {SUBSCRIPTION, PING} or name.startswith("wallet.")
 
 
 def _subscription(data: dict[str, Any], endpoint: str) -> Subscription:
     subscription = msgspec.convert(data, Subscription, strict=True)
-    if subscription.url != endpoint or subscription.secret is None:
-        raise canonical.NotPortableError("its url is not its endpoint, or it has no secret")
+    if subscription.url != endpoint:
+        raise canonical.NotPortableError("its url is not its endpoint")
     return subscription
 
 

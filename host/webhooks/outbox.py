@@ -1,5 +1,7 @@
 """The durable queue of deliveries: what every store's outbox must do.
 
+Each channel is a queue of its own: an environment's events, and its notices.
+
 A delivery is one message about one event. It is *pending* until it is *delivered*, *dead* (given up; an operator can send the event
 again) or *dropped*. Whoever works on a delivery claims it for a time; if it dies, the delivery is due again when that time is over.
 So a message may be sent twice, and is never lost.
@@ -44,7 +46,7 @@ class Line:
 
     message_id: str
     event_id: str
-    environment: str
+    channel: str
     name: str
     state: State
     attempts: int
@@ -55,7 +57,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """An environment's subscription and its id."""
+    """A channel's subscription and its id."""
 
     subscription_id: str
     content: Subscription = field(repr=False)
@@ -68,7 +70,7 @@ def _nobody(_: str) -> None:
 class Outbox(ABC):
     """The outbox of a store. Every method raises ``StorageError`` when the store fails; a write that returned is durable.
 
-    :ivar notify: called with the environment in which a delivery became due by a write of this process; set by the sender.
+    :ivar notify: called with the channel in which a delivery became due by a write of this process; set by the sender.
     """
 
     def __init__(self) -> None:
@@ -76,22 +78,26 @@ class Outbox(ABC):
 
     def arrived(self, arrival: Arrival) -> None:
         """Say that an event was kept."""
-        self.notify(arrival.event.environment)
+        self.notify(arrival.event.channel)
 
     @abstractmethod
-    async def environments(self) -> list[str]:
-        """Those that have a subscription, in order, and queues of notices. Events of others wait until they have one."""
+    async def channels(self) -> list[str]:
+        """Those that have a subscription, or notices, in order. Events of others wait until they have one."""
 
     @abstractmethod
-    async def subscription(self, environment: str) -> Subscribed | None:
-        """Where the environment's events go."""
+    async def subscription(self, channel: str) -> Subscribed | None:
+        """Where the channel's events go."""
+
+    @abstractmethod
+    async def secret(self, channel: str) -> str:
+        """What this store's hosts sign the channel's notices with: made once."""
 
     @abstractmethod
     async def add(self, arrival: Arrival) -> None:
         """Keep an event that is told with no record: the host's own."""
 
     @abstractmethod
-    async def claim(self, environment: str, *, now: int, until: int, count: int) -> list[Delivery]:
+    async def claim(self, channel: str, *, now: int, until: int, count: int) -> list[Delivery]:
         """At most ``count`` deliveries that are due, longest first; nobody else gets them before ``until``."""
 
     @abstractmethod
@@ -103,15 +109,15 @@ class Outbox(ABC):
         """End a claimed delivery. Nothing happens if the claim is over."""
 
     @abstractmethod
-    async def revoked(self, environment: str, subject: str) -> bool:
+    async def revoked(self, channel: str, subject: str) -> bool:
         """Whether a revocation of ``subject`` was handed over."""
 
     @abstractmethod
-    async def lines(self, environment: str, state: State, *, count: int) -> list[Line]:
+    async def lines(self, channel: str, state: State, *, count: int) -> list[Line]:
         """At most ``count`` deliveries in a state: pending ones by when they are due, others the newest first."""
 
     @abstractmethod
-    async def event(self, environment: str, event_id: str) -> Event | None:
+    async def event(self, channel: str, event_id: str) -> Event | None:
         """An event that is still kept."""
 
     @abstractmethod
@@ -119,5 +125,5 @@ class Outbox(ABC):
         """Send an event again, in a message of its own. Its dead letters are dead no more: they become dropped."""
 
     @abstractmethod
-    async def purge(self, environment: str, *, before: int) -> int:
+    async def purge(self, channel: str, *, before: int) -> int:
         """Forget what ended before ``before``, with its events; how many deliveries that were."""

@@ -23,7 +23,7 @@ def body(event: Event, *, message_id: str, webhook_id: str, environment_name: st
         "timestamp": timestamp(event.recorded_at),
         "webhookId": webhook_id,
         "userId": user_id if isinstance(user_id, str) else None,
-        "environmentId": event.environment_id,
+        "environmentId": event.environment,
         "environmentName": environment_name,
         "redelivery": redelivery,
         "data": data,

@@ -15,7 +15,7 @@ from .outbox import Outbox, Subscribed
 
 async def redeliver(
     outbox: Outbox,
-    environment: str,
+    channel: str,
     event_id: str,
     *,
     clock: Callable[[], int] = milliseconds,
@@ -25,10 +25,10 @@ async def redeliver(
 
     :raises HostError: ``webhook_event_unknown``; ``webhook_superseded``: it tells of a delegation that was revoked.
     """
-    event = await outbox.event(environment, event_id)
+    event = await outbox.event(channel, event_id)
     if event is None or not event.data:
         raise unknown(event_id)
-    if event.name == CREATED and await outbox.revoked(environment, event.subject):
+    if event.name == CREATED and await outbox.revoked(event.channel, event.subject):
         raise _error(
             "webhook_superseded", "The delegation was revoked since; nobody may be told that it was made."
         )
@@ -65,7 +65,7 @@ def _ping_event(environment: str, subscribed: Subscribed, *, now: int, event_id:
     }
     return Event(
         event_id=event_id,
-        environment=environment,
+        channel=environment,
         name=PING,
         subscription_id=subscribed.subscription_id,
         endpoint=subscription.url,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ssl
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from host.config import WebhooksSection
 from host.errors import HostError
@@ -19,13 +16,11 @@ from .attempt import Sender
 from .clock import milliseconds
 from .dispatch import Dispatcher, Worker
 from .endpoint import Endpoint, Resolve, resolver
-from .events import WebhookSecret
 from .outbox import Outbox
 from .ssrf import Rules
 
 _LOOK_UPS: Final = 64  # at once; each endpoint has at most one
 _LEASE_MARGIN: Final = 5.0  # seconds
-_MAX_SECRET: Final = 512  # bytes of a file
 
 
 def dispatcher(
@@ -34,7 +29,7 @@ def dispatcher(
     """A dispatcher over an outbox; :meth:`Dispatcher.run` runs it.
 
     :param resolve: asks for names elsewhere than at the operating system.
-    :raises HostError: ``webhooks_unusable``: the authorities, or a secret of notices, cannot be read.
+    :raises HostError: ``webhooks_unusable``: the authorities cannot be read.
     """
     rules = rules_of(section)
     tls = _tls(section.ca_file)
@@ -43,7 +38,6 @@ def dispatcher(
         names=dict(section.environment_names),
         clock=milliseconds,
         schedule=tuple(section.schedule),
-        notice_secrets={environment: _secret(path) for environment, path in section.notices.items()},
     )
     if resolve is None:
         resolve = resolver(ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="webhooks"))
@@ -68,17 +62,6 @@ def rules_of(section: WebhooksSection) -> Rules:
     return Rules(ports=frozenset(section.ports), allow_private=section.allow_private)
 
 
-def _secret(path: str) -> str:
-    """The secret in a file: one line."""
-    try:
-        with Path(path).open("rb") as file:
-            text = file.read(_MAX_SECRET).decode("ascii").strip()
-        return msgspec.convert(text, WebhookSecret)
-    except (OSError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not whsec_ and base64 in one line"
-        raise _unusable(f"Cannot read the secret for notices from {path}: {reason}.") from None
-
-
 def _tls(ca_file: str | None) -> ssl.SSLContext:
     """A context that requires a certificate for the endpoint's name, under the authorities of the file or those that botocore ships."""
     # Not create_default_context: that one reads SSLKEYLOGFILE, and the system's authorities, which an image may not have.
@@ -91,11 +74,9 @@ def _tls(ca_file: str | None) -> ssl.SSLContext:
     try:
         tls.load_verify_locations(cafile=ca_file)
     except OSError as error:  # ssl.SSLError is one
-        raise _unusable(
-            f"Cannot read the authorities for webhooks from {ca_file}: {error.strerror or type(error).__name__}."
+        raise HostError(
+            "webhooks_unusable",
+            f"Cannot read the authorities for webhooks from {ca_file}: {error.strerror or type(error).__name__}.",
+            culprit=Culprit.HOST,
         ) from None
     return tls
-
-
-def _unusable(message: str) -> HostError:
-    return HostError("webhooks_unusable", message, culprit=Culprit.HOST)

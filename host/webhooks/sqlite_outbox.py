@@ -16,7 +16,7 @@ from .outbox import Delivery, End, Line, Outbox, State, Subscribed
 T = TypeVar("T")
 
 _EVENT: Final = (
-    "e.event_id, e.environment, e.name, e.subscription_id, e.endpoint, e.subject, e.data, e.recorded_at"
+    "e.event_id, e.channel, e.name, e.subscription_id, e.endpoint, e.subject, e.data, e.recorded_at"
 )
 _PURGE_BATCH: Final = 1000
 
@@ -36,32 +36,42 @@ class SqliteOutbox(Outbox):
         super().__init__()
         self._database = database
 
-    async def environments(self) -> list[str]:
-        rows = self._database.read("SELECT environment FROM subscription ORDER BY environment", ())
-        return [environment for (environment,) in rows]
-
-    async def subscription(self, environment: str) -> Subscribed | None:
+    async def channels(self) -> list[str]:
         rows = self._database.read(
-            "SELECT subscription_id, content FROM subscription WHERE environment = ?", (environment,)
+            "SELECT channel FROM subscription UNION SELECT channel FROM notices ORDER BY channel", ()
+        )
+        return [channel for (channel,) in rows]
+
+    async def subscription(self, channel: str) -> Subscribed | None:
+        rows = self._database.read(
+            "SELECT subscription_id, content FROM subscription WHERE channel = ?", (channel,)
         )
         return Subscribed(rows[0][0], msgspec.json.decode(rows[0][1], type=Subscription)) if rows else None
+
+    async def secret(self, channel: str) -> str:
+        statement = "SELECT secret FROM notices WHERE channel = ?"
+        rows = self._database.read(statement, (channel,))
+        if not rows:
+            await self._database.transact(lambda connection: sqlite_tables.make_secret(connection, channel))
+            rows = self._database.read(statement, (channel,))
+        return str(rows[0][0])
 
     async def add(self, arrival: Arrival) -> None:
         await self._database.transact(lambda connection: sqlite_tables.record(connection, arrival))
         self.arrived(arrival)
 
-    async def claim(self, environment: str, *, now: int, until: int, count: int) -> list[Delivery]:
+    async def claim(self, channel: str, *, now: int, until: int, count: int) -> list[Delivery]:
         due = (
             "FROM delivery d JOIN event e USING (event_id)"
-            " WHERE d.environment = ? AND d.state = 'pending' AND d.due_at <= ? ORDER BY d.due_at, d.rowid LIMIT ?"
+            " WHERE d.channel = ? AND d.state = 'pending' AND d.due_at <= ? ORDER BY d.due_at, d.rowid LIMIT ?"
         )
-        if not self._database.read(f"SELECT 1 {due}", (environment, now, 1)):
+        if not self._database.read(f"SELECT 1 {due}", (channel, now, 1)):
             return []  # without a turn of the writer
 
         def work(connection: sqlite3.Connection) -> list[Delivery]:
             rows = connection.execute(
                 f"SELECT d.message_id, d.attempts, d.redelivery, {_EVENT} {due}",
-                (environment, now, count),
+                (channel, now, count),
             ).fetchall()
             connection.executemany(
                 "UPDATE delivery SET due_at = ? WHERE message_id = ?", [(until, row[0]) for row in rows]
@@ -76,28 +86,28 @@ class SqliteOutbox(Outbox):
     async def finish(self, delivery: Delivery, end: End, *, now: int, reason: str) -> None:
         await self._change(delivery, end, delivery.attempts + (end != "dropped"), now, reason)
 
-    async def revoked(self, environment: str, subject: str) -> bool:
+    async def revoked(self, channel: str, subject: str) -> bool:
         return bool(
             self._database.read(
-                "SELECT 1 FROM event WHERE environment = ? AND subject = ? AND name = ? LIMIT 1",
-                (environment, subject, REVOKED),
+                "SELECT 1 FROM event WHERE channel = ? AND subject = ? AND name = ? LIMIT 1",
+                (channel, subject, REVOKED),
             )
         )
 
-    async def lines(self, environment: str, state: State, *, count: int) -> list[Line]:
+    async def lines(self, channel: str, state: State, *, count: int) -> list[Line]:
         order = "" if state == "pending" else " DESC"
         rows = self._database.read(
-            "SELECT d.message_id, d.event_id, d.environment, e.name, d.state, d.attempts, d.due_at, d.reason, d.redelivery"  # noqa: S608
-            " FROM delivery d JOIN event e USING (event_id) WHERE d.environment = ? AND d.state = ?"
+            "SELECT d.message_id, d.event_id, d.channel, e.name, d.state, d.attempts, d.due_at, d.reason, d.redelivery"  # noqa: S608
+            " FROM delivery d JOIN event e USING (event_id) WHERE d.channel = ? AND d.state = ?"
             f" ORDER BY d.due_at{order}, d.rowid{order} LIMIT ?",
-            (environment, state, count),
+            (channel, state, count),
         )
         return [replace(Line(*row), redelivery=bool(row[8])) for row in rows]
 
-    async def event(self, environment: str, event_id: str) -> Event | None:
+    async def event(self, channel: str, event_id: str) -> Event | None:
         rows = self._database.read(
-            f"SELECT {_EVENT} FROM event e WHERE e.environment = ? AND e.event_id = ?",  # noqa: S608  (constants)
-            (environment, event_id),
+            f"SELECT {_EVENT} FROM event e WHERE e.channel = ? AND e.event_id = ?",  # noqa: S608  (constants)
+            (channel, event_id),
         )
         return Event(*rows[0]) if rows else None
 
@@ -108,25 +118,25 @@ class SqliteOutbox(Outbox):
                 (event.event_id,),
             )
             connection.execute(
-                "INSERT INTO delivery (message_id, event_id, environment, redelivery, attempts, state, due_at, reason)"
+                "INSERT INTO delivery (message_id, event_id, channel, redelivery, attempts, state, due_at, reason)"
                 " VALUES (?, ?, ?, 1, 0, 'pending', ?, '')",
-                (message_id, event.event_id, event.environment, now),
+                (message_id, event.event_id, event.channel, now),
             )
 
         await self._database.transact(work)
-        self.notify(event.environment)
+        self.notify(event.channel)
 
-    async def purge(self, environment: str, *, before: int) -> int:
+    async def purge(self, channel: str, *, before: int) -> int:
         def work(connection: sqlite3.Connection) -> int:
             gone = connection.execute(
                 "DELETE FROM delivery WHERE message_id IN (SELECT message_id FROM delivery"
-                " WHERE environment = ? AND state <> 'pending' AND due_at < ? LIMIT ?)",
-                (environment, before, _PURGE_BATCH),
+                " WHERE channel = ? AND state <> 'pending' AND due_at < ? LIMIT ?)",
+                (channel, before, _PURGE_BATCH),
             ).rowcount
             connection.execute(
-                "DELETE FROM event WHERE environment = ? AND recorded_at < ? AND name <> 'subscription'"
+                "DELETE FROM event WHERE channel = ? AND recorded_at < ? AND name <> 'subscription'"
                 " AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event_id = event.event_id)",
-                (environment, before),
+                (channel, before),
             )
             return gone
 

@@ -10,13 +10,13 @@ from typing import Final
 
 import msgspec
 
-from .events import Arrival
+from .events import Arrival, new_secret
 
 SCHEMA: Final = (
     """
 CREATE TABLE IF NOT EXISTS event (
     event_id TEXT NOT NULL PRIMARY KEY,
-    environment TEXT NOT NULL,
+    channel TEXT NOT NULL,
     name TEXT NOT NULL,
     subscription_id TEXT NOT NULL,
     endpoint TEXT NOT NULL,
@@ -25,12 +25,12 @@ CREATE TABLE IF NOT EXISTS event (
     recorded_at INTEGER NOT NULL
 ) STRICT
 """,
-    "CREATE INDEX IF NOT EXISTS event_of_subject ON event (environment, subject, name)",
+    "CREATE INDEX IF NOT EXISTS event_of_subject ON event (channel, subject, name)",
     """
 CREATE TABLE IF NOT EXISTS delivery (
     message_id TEXT NOT NULL PRIMARY KEY,
     event_id TEXT NOT NULL REFERENCES event,
-    environment TEXT NOT NULL,
+    channel TEXT NOT NULL,
     redelivery INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     state TEXT NOT NULL,
@@ -38,11 +38,14 @@ CREATE TABLE IF NOT EXISTS delivery (
     reason TEXT NOT NULL
 ) STRICT
 """,
-    "CREATE INDEX IF NOT EXISTS delivery_due ON delivery (environment, state, due_at)",
+    "CREATE INDEX IF NOT EXISTS delivery_due ON delivery (channel, state, due_at)",
     "CREATE INDEX IF NOT EXISTS delivery_of_event ON delivery (event_id)",
     """
+CREATE TABLE IF NOT EXISTS notices (channel TEXT NOT NULL PRIMARY KEY, secret TEXT NOT NULL) STRICT
+""",
+    """
 CREATE TABLE IF NOT EXISTS subscription (
-    environment TEXT NOT NULL PRIMARY KEY,
+    channel TEXT NOT NULL PRIMARY KEY,
     subscription_id TEXT NOT NULL,
     content BLOB NOT NULL
 ) STRICT
@@ -54,11 +57,11 @@ def record(connection: sqlite3.Connection, arrival: Arrival) -> None:
     """Keep an arrival, once; to be called inside a transaction."""
     event = arrival.event
     added = connection.execute(
-        "INSERT INTO event (event_id, environment, name, subscription_id, endpoint, subject, data, recorded_at)"
+        "INSERT INTO event (event_id, channel, name, subscription_id, endpoint, subject, data, recorded_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
         (
             event.event_id,
-            event.environment,
+            event.channel,
             event.name,
             event.subscription_id,
             event.endpoint,
@@ -71,12 +74,21 @@ def record(connection: sqlite3.Connection, arrival: Arrival) -> None:
         return
     if event.subscription is not None:
         connection.execute(
-            "INSERT OR REPLACE INTO subscription (environment, subscription_id, content) VALUES (?, ?, ?)",
-            (event.environment, event.subscription_id, msgspec.json.encode(event.subscription)),
+            "INSERT OR REPLACE INTO subscription (channel, subscription_id, content) VALUES (?, ?, ?)",
+            (event.channel, event.subscription_id, msgspec.json.encode(event.subscription)),
         )
+    if event.is_notice:
+        make_secret(connection, event.channel)
     if arrival.message_id is not None:
         connection.execute(
-            "INSERT INTO delivery (message_id, event_id, environment, redelivery, attempts, state, due_at, reason)"
+            "INSERT INTO delivery (message_id, event_id, channel, redelivery, attempts, state, due_at, reason)"
             " VALUES (?, ?, ?, 0, 0, 'pending', ?, '')",
-            (arrival.message_id, event.event_id, event.environment, event.recorded_at),
+            (arrival.message_id, event.event_id, event.channel, event.recorded_at),
         )
+
+
+def make_secret(connection: sqlite3.Connection, channel: str) -> None:
+    """Give a channel of notices its secret, if it has none; to be called inside a transaction."""
+    connection.execute(
+        "INSERT OR IGNORE INTO notices (channel, secret) VALUES (?, ?)", (channel, new_secret())
+    )

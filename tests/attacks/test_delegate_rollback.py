@@ -76,7 +76,7 @@ def test_across_a_restart_the_record_without_the_share_or_the_share_without_the_
             await host.start_enclave()
             with pytest.raises(CosignerError) as refused:
                 await delegate.log_in()
-            assert refused.value.code in {"delegation_refused", "wallet_retired"}
+            assert refused.value.code == "delegation_refused"
 
     run(scenario)
 

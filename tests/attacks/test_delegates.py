@@ -222,7 +222,9 @@ def test_a_users_session_never_becomes_a_delegates_nor_the_other_way_round():
     async def scenario():
         host = await started()
         user, delegate = await delegated(host)
+        logged = {chain: len(entries) for chain, entries in host.storage.log.items()}
         await refuses("session_taken", user.door.call(delegate.login(user.door)))
+        assert {chain: len(entries) for chain, entries in host.storage.log.items()} == logged
         login = login_request(delegate.door, SessionKey(), token(user.subject))
         await refuses("delegate_forbidden", delegate.door.call(login))
         await refuses("delegate_forbidden", delegate.door.call(delegate.login(delegate.door)))

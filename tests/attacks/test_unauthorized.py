@@ -17,11 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol import accounts as a
+from protocol import delegation as d
+from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.actions import Authorization, DeviceCode, KeySignature, RecoveryCode, TotpCode
 from protocol.envelope.errors import CosignerError
 from tests.attacks.test_authorization import payment, started, with_wallet
 from tests.support.door import Door, User, login_request, now_ms
+from tests.support.lives import handover
 from tests.support.manifests import token
 from tests.support.requests import REQUESTS
 from tests.support.spies import watch
@@ -32,6 +35,8 @@ STEP_UP = {
     "sign_ecdsa": ["passkey"],
     "dkg_begin": ["passkey"],
     "credential_add": ["passkey"],
+    "reshare_begin": ["passkey"],
+    "delegation_commit": ["passkey"],
 }
 SAMPLES = {type(request): request for request in REQUESTS}
 
@@ -47,6 +52,17 @@ ABOUT_THE_VICTIM = (
     "recover",
     "login",
     "approve",
+    "refresh",
+    "recover the shares",
+    "finish new shares",
+    "commit new shares",
+    "abort new shares",
+    "export",
+    "delete",
+    "back up",
+    "open a backup",
+    "delegate",
+    "import",
 )
 EVIDENCE = (
     "none",
@@ -108,6 +124,13 @@ class Thief:
                 return login_request(
                     door, self.eve.session_key, token("eve"), previous=victim.session_key.public
                 )
+            case "refresh" | "recover the shares":
+                purpose = "refresh" if what == "refresh" else "recover"
+                return handover(victim, self.wallet, purpose).begin_request()
+            case "delegate":
+                return msgspec.structs.replace(SAMPLES[d.BeginDelegation], wallet_id=self.wallet)
+            case _ if what in _LIFECYCLE:
+                return msgspec.structs.replace(SAMPLES[_LIFECYCLE[what]], wallet_id=self.wallet)
             case "approve":
                 return msgspec.structs.replace(SAMPLES[a.NewServiceAccount], name="mine")
             case _:
@@ -157,6 +180,16 @@ class Thief:
             self.doors.pop(where, None)
 
 
+_LIFECYCLE: dict[str, Any] = {
+    "finish new shares": life.FinishReshare,
+    "commit new shares": life.CommitReshare,
+    "abort new shares": life.AbortReshare,
+    "export": life.ExportShare,
+    "delete": life.DeleteWallet,
+    "back up": life.BeginBackup,
+    "open a backup": life.OpenBackup,
+    "import": life.ImportWallet,
+}
 _NEW_KEY = {"algorithm": "ed25519", "public_key": bytes(44), "proof": bytes(64)}
 
 
@@ -177,7 +210,7 @@ def test_no_sequence_of_unauthorized_messages_reaches_a_share(steps):
         thief, spy = Thief(host, victim, wallet, eve, (request, evidence)), watch(host)
         for where, what, how, twice in steps:
             await thief.send(where, what, how, twice=twice)
-        assert (spy.released, spy.created) == (0, [])
+        assert (spy.released, spy.created, spy.changed) == (0, [], [])
 
         await victim.reopen()
         account = await victim.door.call(a.GetAccount(), a.Account)
@@ -197,6 +230,8 @@ def test_the_spy_sees_what_it_should():
         spy = watch(host)
         await victim.sign(wallet, payment(victim, wallet))
         other = (await victim.create()).wallet_id
-        assert (spy.opened, spy.released, spy.created) == ([wallet], 1, [other])
+        assert (spy.opened, spy.released, spy.created, spy.changed) == ([wallet], 1, [other], [])
+        await handover(victim, wallet).run()
+        assert (spy.released, spy.changed) == (2, [wallet, wallet])
 
     asyncio.run(scenario())

@@ -12,12 +12,15 @@ import pytest
 from enclave.accounts import credentials, session_keys
 from enclave.accounts.user import Evidence, UserRecord
 from protocol import accounts as a
+from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.receipts import Outcome
 from tests.attacks.test_authorization import payment, refuses, started, with_wallet
 from tests.attacks.test_rules import OPERATIONS, entries, handing, replace
+from tests.enclave.lifecycle.test_ways_in_and_out import dealt, exporting, secret
 from tests.support.door import User, service_account
 from tests.support.holding import Held
+from tests.support.lives import back_up, handover
 from tests.support.manifests import layer, spki
 from tests.support.spies import watch
 from tests.support.world import ENVIRONMENT, Host, run
@@ -67,7 +70,27 @@ async def a_device_code(user: User, _: str, __: User) -> object:
     return await user.door.call(request, authorization=user.authorize(request))
 
 
+async def a_refresh(user: User, wallet: str, _: User) -> object:
+    return await handover(user, wallet).begin()
+
+
+async def an_import(user: User, _: str, __: User) -> object:
+    _, request = dealt(user, secret("solana"))
+    return await user.door.call(request, authorization=user.authorize(request))
+
+
+async def an_export(user: User, wallet: str, _: User) -> object:
+    request = exporting(user.wallets[wallet])
+    return await user.door.call(request, authorization=user.authorize(request))
+
+
+async def a_deletion(user: User, wallet: str, _: User) -> object:
+    request = life.DeleteWallet(wallet_id=wallet)
+    return await user.door.call(request, authorization=user.authorize(request))
+
+
 UNDER_WAY = [signing, creating, a_new_policy, a_hand_over, a_device_code]
+UNDER_WAY += [a_refresh, an_import, an_export, a_deletion]
 
 
 @pytest.mark.parametrize("act", UNDER_WAY, ids=lambda act: act.__name__)
@@ -152,15 +175,17 @@ def test_attack_a_signature_that_waits_for_the_log_is_not_made_once_its_key_is_r
     run(scenario)
 
 
-def test_attack_a_key_generation_is_not_finished_once_its_session_key_is_revoked():
+@pytest.mark.parametrize("act", [creating, an_import], ids=lambda act: act.__name__)
+def test_attack_a_wallet_is_not_made_once_its_session_key_is_revoked(act):
     """The host holds up the write that makes the wallet its user's: no share is stored after that."""
 
     async def scenario():
         host = await started()
         user = await User.log_in(host)
+        await user.add_passkey()
         spy = watch(host)
         put = Held(host.storage, "put", lambda key, *_, **__: "/owners/" in key)
-        under_way = asyncio.create_task(user.create())
+        under_way = asyncio.create_task(act(user, "", user))
         await put.reached.wait()
         await revoked_elsewhere(host, user)
         put.let_go()
@@ -193,5 +218,26 @@ def test_attack_what_waits_for_storage_does_not_outlive_its_session_key(act, par
         read.let_go()
         await refuses("session_key_rejected", under_way)
         assert host.storage.records == after
+
+    run(scenario)
+
+
+def test_attack_a_backups_key_does_not_leave_once_its_session_key_is_revoked():
+    """The host holds up the write that counts the passcode, and lets it go when the user has shut the thief out."""
+
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        passcode = bytes(range(32))
+        key = await back_up(user, wallet, passcode_proof=passcode)
+        put = Held(host.storage, "put", lambda name, *_, **__: name.endswith(f"/backups/{wallet}"))
+        request = life.OpenBackup(wallet_id=wallet, backup_id=key.backup_id, passcode_proof=passcode)
+        under_way = asyncio.create_task(
+            user.door.call(request, life.BackupKey, authorization=user.authorize(request))
+        )
+        await put.reached.wait()
+        await revoked_elsewhere(host, user)
+        put.let_go()
+        await refuses("session_key_rejected", under_way)
 
     run(scenario)

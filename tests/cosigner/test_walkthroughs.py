@@ -14,8 +14,14 @@ PAGES = sorted((HOUSE / "docs/walkthroughs").glob("*.md"))
 LINK = re.compile(r"\[`(test_\w+)`\]\(([^)]+)\)")
 
 
-def test_there_are_four() -> None:
-    assert [page.stem for page in PAGES] == ["lock-out", "lost-phone", "stolen-database", "stolen-session"]
+def test_they_are_all_there() -> None:
+    assert [page.stem for page in PAGES] == [
+        "lock-out",
+        "lost-device",
+        "lost-phone",
+        "stolen-database",
+        "stolen-session",
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enclave import sessions as rooms
-from enclave.actors import Actor
+from enclave.actors import Actor, Delegated, delegate
 from enclave.sessions import Ceremony, Sessions
 from protocol.channel import ChannelKey, ClientHandshake
 from protocol.envelope.errors import CosignerError
@@ -218,3 +218,24 @@ def test_a_session_that_renews_its_key_lives_on_under_the_new_one(sessions):
         rooms.ASKING.reset(token)
     sessions.end_if_doomed(session)
     assert not session.closed
+
+
+def test_a_users_session_never_becomes_their_delegates_and_the_other_way_round(sessions):
+    robot = delegate(ALICE.user_id, Delegated(WALLETS[0], WALLETS[1]), expires_at_ms=1 << 50)
+    for one, other in ((ALICE, robot), (robot, ALICE)):
+        session = opened(sessions)
+        sessions.assign(session, one, 100)
+        with pytest.raises(CosignerError) as refused:
+            sessions.assign(session, other, 100)
+        assert refused.value.code == "session_taken"
+        assert session.actor is one
+
+
+def test_a_delegates_sessions_end_with_the_delegation_and_its_users_do_not(sessions):
+    robot = delegate(ALICE.user_id, Delegated(WALLETS[0], WALLETS[1]), expires_at_ms=1 << 50)
+    another = delegate(ALICE.user_id, Delegated(WALLETS[0], WALLETS[2]), expires_at_ms=1 << 50)
+    owned = {actor: opened(sessions, (actor, 100)) for actor in (ALICE, robot, another)}
+    sessions.end("sandbox", robot.principal, frozenset({robot.session_key}))
+    assert unknown(sessions, owned[robot])
+    for actor in (ALICE, another):
+        assert sessions.get(owned[actor].channel.session_id) is owned[actor]

@@ -39,13 +39,15 @@ from cosigner.store.locators import LocatorsFile
 from enclave import cms, manifest
 from enclave.accounts import credentials, factors, recovery
 from enclave.accounts.directory import LoginIndex
+from enclave.accounts.holdings import Holding
 from enclave.accounts.ownership import HandedOver, WalletRecord
-from enclave.accounts.user import RecoveryKey, UserRecord
+from enclave.accounts.user import Lockout, RecoveryKey, UserRecord
+from enclave.backups.book import BackupBook, StoredBackup
 from enclave.key_policy import Measurement, judge_policy
 from enclave.keys import WrappedKey
 from enclave.kms_errors import KmsError
 from enclave.records import StoredRecord
-from enclave.vault import StoredShare
+from enclave.vault import StoredShare, StoredShareSet
 from policy import PolicyError, rendering
 from policy import usage as policy_usage
 from policy.abi import function
@@ -66,6 +68,7 @@ from protocol.envelope.messages import (
     TunnelReply,
 )
 from protocol.messages import Answer, Call
+from protocol.wallets import PasscodeSetup
 from simulator.kms.envelope import Encoding, seal_for_recipient
 from simulator.nsm import FakeNsm, encode_payload, sign_document
 from simulator.pki import NitroPki
@@ -162,6 +165,7 @@ for _kind in (
     AttestedKeys,
     manifest.Manifest,
     StoredShare,
+    StoredShareSet,
     WrappedKey,
     ShareFile,
     StoreFile,
@@ -904,6 +908,30 @@ _register_cbor(
             custody="delegated",
             created_at=users.NOW,
             history=(HandedOver(at=users.NOW, from_user=users.OTHER_ID, to_user=users.USER_ID),),
+        )
+    ],
+)
+_register_cbor(Holding, [Holding(version=1, wallets=(users.USER_ID, users.OTHER_ID))])
+_register_cbor(
+    BackupBook,
+    [
+        BackupBook(
+            version=1,
+            backups=(
+                StoredBackup(
+                    backup_id=users.OTHER_ID,
+                    user_id=users.USER_ID,
+                    share_set_id=users.OTHER_ID,
+                    epoch=1,
+                    party=1,
+                    passcode=PasscodeSetup(salt=bytes(16), memory_kib=65536, iterations=3, parallelism=4),
+                    verifier=bytes(32),
+                    created_at=users.NOW,
+                    proved_at=users.NOW,
+                    locations=("service", "file"),
+                    lockout=Lockout(attempts=1, locks=2, until=users.NOW),
+                ),
+            ),
         )
     ],
 )

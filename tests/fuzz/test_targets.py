@@ -22,8 +22,9 @@ def test_every_parser_of_the_list_has_a_target() -> None:
     """Renaming or losing one of them must be noticed."""
     kinds = (
         "LinkRequestFrame LinkReplyFrame StorageRequestFrame StorageReplyFrame TunnelOpen TunnelReply Call Answer "
-        "Manifest StoredShare WrappedKey ShareFile StoreFile NextFile EpochFile LocatorsFile BackupFile AttestedKeys "
-        "UserRecord LoginIndex WalletRecord StoredRecord Entry SignedEntry"
+        "Manifest StoredShare StoredShareSet WrappedKey AttestedKeys "
+        "ShareFile StoreFile NextFile EpochFile LocatorsFile BackupFile "
+        "UserRecord LoginIndex WalletRecord Holding BackupBook StoredRecord Entry SignedEntry"
     )
     natives = "dkg-message1 dkg-message2 dkg-confirmation frost-commitments frost-response"
     passkeys = "client-data authenticator-data cose-key registration assertion signed-client-data signature"

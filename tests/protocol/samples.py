@@ -375,7 +375,7 @@ PLAIN: list[Any] = [
     BackupFile(
         header=BackupHeader(
             version=1,
-            kind="service",
+            kind="offline",
             environment="sandbox",
             wallet_id=WALLET.wallet_id,
             share_set_id=WALLET.share_set_id,

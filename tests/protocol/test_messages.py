@@ -72,6 +72,7 @@ NULLABLE = {  # by the kind of the map that has the field
     ("backup_begin", "passcode_proof"),
     ("backup_open", "passcode_proof"),
     (None, "passcode"),
+    ("service", "passcode"),  # of a backup file, whose header has a kind of its own
     (None, "proved_at"),
     (None, "refresh_due"),
     (None, "pending"),

@@ -20,7 +20,7 @@ from protocol import hybrid
 from protocol import messages as m
 from protocol.binding import commit_context, delegate_context, reshare_context
 from protocol.envelope.messages import Done, OutboxEvent
-from protocol.wallets import WalletInfo
+from protocol.wallets import ENCLAVE_PARTY, WalletInfo
 from tests.support.door import Door, User, administrators, now_ms
 from tests.support.manifests import EVERYTHING, environment, layer
 from tests.support.world import ENVIRONMENT, MANIFEST, Host, solana_message
@@ -117,7 +117,7 @@ def terms(wallet: WalletInfo, **changes: Any) -> d.DelegationTerms:
 class Approval:
     """The user's device between the steps of the ceremony. Each step is one request; a test can stop between any two.
 
-    :ivar share: the user's own new one. :ivar delegated: the delegate's, which only this device ever sees.
+    :ivar shares: the user's own new ones, and ``share`` that of the device. :ivar delegated: the delegate's, which only this device ever sees.
     """
 
     user: User
@@ -135,8 +135,8 @@ class Approval:
     async def begin(self, **changes: Any) -> None:
         """The action that the user approves."""
         old = self.user.shares[self.wallet.wallet_id]
-        self._own, own1 = self._start(old, self.wallet.share_set_id, "reshare")
-        self._theirs, theirs1 = self._start(old, self.terms.share_set_id, "delegate")
+        self._own, own1 = self._start(old, self.wallet.share_set_id, "reshare", self.wallet.parties)
+        self._theirs, theirs1 = self._start(old, self.terms.share_set_id, "delegate", 2)
         members: dict[str, Any] = {
             "wallet_id": self.wallet.wallet_id,
             "epoch": self.wallet.epoch,
@@ -155,7 +155,7 @@ class Approval:
             evidence = self.user.authorize(request) if self.user.passkey_id else None
         self.begun = await self.user.door.call(request, d.DelegationBegun, authorization=evidence)
 
-    def _start(self, old: KeyShare, share_set_id: str, purpose: str) -> Any:
+    def _start(self, old: KeyShare, share_set_id: str, purpose: str, parties: int) -> Any:
         context = reshare_context(
             transcript=self.user.door.transcript,
             environment=ENVIRONMENT,
@@ -164,24 +164,28 @@ class Approval:
             purpose=purpose,
             epoch=self.wallet.epoch + 1,
         )
-        return reshare_start([old], [1, 2], [1], 2, 2, context)
+        return reshare_start([old], [1, 2], _others(parties), 2, parties, context)
 
     async def finish(self) -> d.DelegationStored:
         begun = self.begun
         own, own2 = self._own.advance({2: begun.message1})
-        own, confirmations = own.advance({(2, 1): begun.messages2[0]})
+        others = _others(self.wallet.parties)
+        own, confirmations = own.advance(
+            {(2, party): message for party, message in zip(others, begun.messages2, strict=True)}
+        )
         theirs, theirs2 = self._theirs.advance({2: begun.delegate_message1})
         theirs, their_confirmations = theirs.advance({(2, 1): begun.delegate_message2})
         request = d.FinishDelegation(
             wallet_id=self.wallet.wallet_id,
             share_set_id=self.terms.share_set_id,
             message2=own2[1, 2],
-            confirmations=[confirmations[1]],
+            confirmations=[confirmations[party] for party in others],
             delegate_message2=theirs2[1, 2],
             delegate_confirmation=their_confirmations[1],
         )
         self.stored = await self.user.door.call(request, d.DelegationStored)
-        self.share = own.confirm({2: self.stored.confirmation})[1]
+        self.shares = own.confirm({2: self.stored.confirmation})
+        self.share = self.shares[1]
         self.delegated = theirs.confirm({2: self.stored.delegate_confirmation})[1]
         return self.stored
 
@@ -193,7 +197,10 @@ class Approval:
             "wallet_id": self.wallet.wallet_id,
             "share_set_id": self.terms.share_set_id,
             "epoch": self.stored.wallet.epoch,
-            "proofs": [self.share.prove(_committing(self.stored.wallet, self.stored.confirmation))],
+            "proofs": [
+                self.shares[party].prove(_committing(self.stored.wallet, self.stored.confirmation))
+                for party in _others(self.wallet.parties)
+            ],
             "delegate_proof": self.delegated.prove(
                 _committing(self.stored.delegate, self.stored.delegate_confirmation)
             ),
@@ -233,6 +240,10 @@ class Approval:
         return Delegate(
             self.user.host, self.stored.delegate, self.delegated, api_key, user_id=self.user.user_id
         )
+
+
+def _others(parties: int) -> list[int]:
+    return [party for party in range(1, parties + 1) if party != ENCLAVE_PARTY]
 
 
 def _committing(wallet: WalletInfo, confirmation: bytes) -> bytes:

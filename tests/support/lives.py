@@ -66,8 +66,12 @@ class Handover:
         return life.BeginReshare(**(members | changes))
 
     async def begin(self, *, authorize: Any = None, **changes: Any) -> life.FinishReshare:
-        """The first round trip; returns the second request."""
+        """The first round trip; returns the second request.
+
+        :param authorize: makes the evidence; the user's passkey does, if they have one, and nothing is said.
+        """
         request = self.begin_request(**changes)
+        authorize = authorize or by_passkey(self.user)
         authorization = None if authorize is None else authorize(request)
         begun = await self.user.door.call(request, life.ReshareBegun, authorization=authorization)
         return self.take(begun)
@@ -151,9 +155,11 @@ def handover(
 
 
 async def reshare(user: User, wallet_id: str, parties: int, **more: Any) -> Handover:
-    """To ``parties`` shares; the ceremony, when it is over."""
+    """To ``parties`` shares; the ceremony, when it is over. A device that gets two of them needs the user's passkey."""
+    if parties > 2 and not user.passkey_id:
+        await user.add_passkey()
     done = handover(user, wallet_id, "reshare", parties=parties, **more)
-    await done.run(authorize=by_passkey(user))
+    await done.run()
     return done
 
 

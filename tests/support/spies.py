@@ -64,7 +64,8 @@ def watch(host: Host, environment: str = ENVIRONMENT) -> Spy:
     def changing(real):
         async def change(permit, opened, *rest, **more):
             changed = await real(permit, opened, *rest, **more)
-            spy.changed.append(opened.wallet.wallet_id)
+            if changed.revision != opened.revision:
+                spy.changed.append(opened.wallet.wallet_id)
             return changed
 
         return change

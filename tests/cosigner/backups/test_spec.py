@@ -47,7 +47,7 @@ def test_the_variables_are_those_that_are_read() -> None:
 
 
 def test_the_names_of_locations_are_those_that_open() -> None:
-    before = SPEC.partition("### What every location does")[0]
+    before = SPEC.partition("## Locations")[2].partition("### What every location does")[0]
     stated = [
         words(line.split("|")[2])[0]
         for line in before.splitlines()

@@ -20,7 +20,7 @@ from policy.rules import OPERATIONS
 from protocol import accounts, delegation, lifecycle, messages
 from protocol.envelope.messages import Status
 from protocol.receipts import GetLogHead
-from tests.support.requests import LIFECYCLE
+from tests.support.requests import DELEGATION, LIFECYCLE
 
 REQUESTS = set(typing.get_args(messages.Request))
 BEFORE_LOGIN = {
@@ -80,11 +80,24 @@ def test_nothing_reaches_a_share_without_rules(kind):
 
 def test_a_refresh_needs_no_credential_and_nothing_else_is_taken_for_one():
     begin = next(request for request in LIFECYCLE if isinstance(request, lifecycle.BeginReshare))
+    begin = msgspec.structs.replace(begin, parties=2)
     assert requirement_of(msgspec.structs.replace(begin, purpose="refresh")) is REFRESH
     assert (REFRESH.rules, REFRESH.credential, REFRESH.action) == ("refresh", False, True)
     for purpose in ("reshare", "recover"):
         needed = requirement_of(msgspec.structs.replace(begin, purpose=purpose))
         assert (needed.rules, needed.credential) == ("reshare", True)
+
+
+@pytest.mark.parametrize("kind", [lifecycle.BeginReshare, delegation.BeginDelegation])
+def test_two_shares_for_one_device_are_an_export(kind):
+    begin = next(request for request in (*LIFECYCLE, *DELEGATION) if isinstance(request, kind))
+    for parties in (3, 4, 5, 255):
+        needed = requirement_of(msgspec.structs.replace(begin, parties=parties))
+        assert (needed.export, needed.credential, needed.strong) == (True, True, True)
+    assert not requirement_of(msgspec.structs.replace(begin, parties=2)).export
+    if kind is lifecycle.BeginReshare:
+        refresh = requirement_of(msgspec.structs.replace(begin, parties=3, purpose="refresh"))
+        assert (refresh.rules, refresh.export, refresh.strong) == ("refresh", True, True)
 
 
 def test_a_user_without_any_credential_exports_nothing():

@@ -14,13 +14,14 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 
 from enclave import realm
+from enclave.manifest import LifecycleRules
 from protocol import accounts as a
 from protocol import delegation as d
 from protocol import hybrid
 from protocol import messages as m
 from protocol.envelope.errors import CosignerError
 from protocol.envelope.messages import Done, SignedEntry
-from protocol.lifecycle import AbortReshare, DeleteWallet
+from protocol.lifecycle import AbortReshare, DeleteWallet, RemoveBackup
 from protocol.receipts import open_entry
 from tests.support.delegating import (
     CREATED,
@@ -39,7 +40,8 @@ from tests.support.delegating import (
     started,
     user_with_wallet,
 )
-from tests.support.door import User, now_ms
+from tests.support.door import User, now_ms, service_account
+from tests.support.lives import back_up, handover, reshare
 from tests.support.manifests import layer
 from tests.support.spies import watch
 from tests.support.world import Host, run, verify_solana
@@ -434,6 +436,14 @@ BAD_COMMITS: dict[str, tuple[str, typing.Callable[[Approval], dict[str, typing.A
         "delegation_unknown",
         lambda _: {"share_set_id": "2b1f8c3e-7c7e-4d2a-9d5b-3b6a1f0c9e11"},
     ),
+    "with an envelope that is none": (
+        "envelope_malformed",
+        lambda approval: {
+            "encrypted_share": msgspec.structs.replace(
+                approval.commit_request().encrypted_share, ct="\N{SNOWMAN}" * 20_000
+            )
+        },
+    ),
     "encrypted to another key": (
         "developer_key_refused",
         lambda _: {"encrypted_share": developer_key(2).public("key-2").encrypt(b"{}")},
@@ -548,6 +558,117 @@ def test_a_delegation_whose_shares_were_aborted_is_not_committed_with_those_of_t
         await refuses("delegation_refused", user.door.call(mixed))
         await other.commit()
         assert len(await listed(user, wallet_id)) == 1
+
+    run(scenario)
+
+
+def test_a_delegation_whose_shares_were_aborted_is_not_committed_with_those_of_a_refresh():
+    async def scenario():
+        host, user, wallet_id = await ready()
+        approval = Approval.of(user, wallet_id)
+        await approval.begin()
+        await approval.finish()
+        await user.door.call(AbortReshare(wallet_id, 2), m.WalletReply)
+        refresh = handover(user, wallet_id)
+        await refresh.begin()
+        await refresh.store()
+        mixed = approval.commit_request(proofs=refresh.commit_request().proofs)
+        await refuses("reshare_unknown", user.door.call(mixed))
+        await refresh.commit()
+        await refuses("reshare_unknown", user.door.call(mixed))
+        assert not events(host, CREATED)
+        await user_signs(user, wallet_id)
+
+    run(scenario)
+
+
+def test_a_ceremony_is_of_no_use_once_the_wallet_has_moved_on():
+    async def scenario():
+        host, user, wallet_id = await ready()
+        approval, first = Approval.of(user, wallet_id), user.door
+        await approval.begin()
+        await user.reopen()
+        await handover(user, wallet_id).run()
+        user.door = first
+        await refuses("epoch_superseded", approval.finish())
+        await user_signs(user, wallet_id)
+        assert not any(key.startswith(DELEGATIONS) for key in host.storage.records)
+
+    run(scenario)
+
+
+def test_a_wallet_that_changed_hands_is_not_delegated_by_whoever_had_it():
+    async def scenario():
+        host = await started()
+        user = await User.log_in(host)
+        await configure(user)
+        desk = await service_account(user)
+        wallet_id = (await desk.create()).wallet_id
+        approval = Approval.of(desk, wallet_id)
+        await approval.begin(authorize=lambda request: desk.authorize(request, by="key"))
+        await approval.finish()
+        request = a.HandOver(wallet_id=wallet_id, user_id=user.user_id)
+        await desk.door.call(request, Done, authorization=desk.authorize(request, by="key"))
+        await refuses("not_owner", desk.door.call(approval.commit_request()))
+        await refuses("delegation_unknown", user.door.call(approval.commit_request()))
+        assert not events(host, CREATED)
+
+    run(scenario)
+
+
+def test_where_backups_are_required_a_delegation_waits_for_one():
+    async def scenario():
+        rules = LifecycleRules(max_epoch_age_s=0, backup="required")
+        host, user, wallet_id = await ready(lifecycle=rules)
+        approval = Approval.of(user, wallet_id)
+        await refuses("backup_required", approval.begin())
+        await back_up(user, wallet_id)
+        await approval.begin()
+        await approval.finish()
+        await refuses("backup_required", user.door.call(approval.commit_request()))
+        assert not events(host, CREATED)
+        backup = await back_up(user, wallet_id, approval.share)
+        await approval.commit()
+        delegate = approval.delegate()
+        await delegate.log_in()
+        request = RemoveBackup(wallet_id=wallet_id, backup_id=backup.backup_id)
+        await user.door.call(request, authorization=user.authorize(request))
+        await refuses("backup_required", user_signs(user, wallet_id))
+        await delegate.sign()  # its share set is another, which no backup of the user's is about
+
+    run(scenario)
+
+
+def test_what_waited_and_was_given_up_is_destroyed():
+    async def scenario():
+        host, user, wallet_id = await ready()
+        one, other = Approval.of(user, wallet_id), Approval.of(user, wallet_id)
+        await one.begin()
+        await one.finish()
+        await user.door.call(AbortReshare(wallet_id, 2), m.WalletReply)
+        await other.begin()
+        await other.finish()
+        vault = host.enclave.environments.in_service("sandbox")._rooms.vault
+        assert (await vault.open(wallet_id, one.terms.share_set_id)).retired
+        assert not (await vault.open(wallet_id, other.terms.share_set_id)).retired
+
+    run(scenario)
+
+
+def test_where_the_device_receives_as_many_shares_as_make_the_key_an_approval_needs_what_an_export_needs():
+    async def scenario():
+        host, user, wallet_id = await ready()
+        await reshare(user, wallet_id, 3)
+        delegate = await Approval.of(user, wallet_id).run()
+        await delegate.log_in()
+        await delegate.sign()
+        assert (user.wallets[wallet_id].parties, delegate.wallet.parties) == (3, 2)
+        rest = {"name": "rest", "ruleType": "allow", "operations": ["delegate", "reshare"]}
+        stingy = await started(Host(storage=host.storage, kms=host.kms), policy=layer(rest))
+        user.host = stingy
+        await user.reopen()
+        await refuses("policy_denied", Approval.of(user, wallet_id).begin())
+        assert len(events(host, CREATED)) == 1
 
     run(scenario)
 

@@ -289,6 +289,20 @@ def test_totals_of_further_rules_are_counted_apart_from_the_approved_ones():
     run(scenario)
 
 
+def test_further_rules_count_beside_what_the_environment_counts():
+    async def scenario():
+        bound = json.loads(spending(total=25, name="all of us"))["rules"][0]
+        rest = {"name": "rest", "ruleType": "allow", "operations": ["create", "delegate", "credential"]}
+        host = await started(policy=layer(bound, rest))
+        _, delegate = await delegated(host, rules=spending(total=1000))
+        await tighten(delegate.door, delegate, spending(total=15), expires_at=now_ms() + HOUR // 2)
+        await delegate.sign(pay(delegate.wallet, 10))
+        await refuses("policy_denied", delegate.sign(pay(delegate.wallet, 10)))
+        await delegate.sign(pay(delegate.wallet, 5))
+
+    run(scenario)
+
+
 def test_what_further_rules_deny_charges_nobody():
     async def scenario():
         host = await started()

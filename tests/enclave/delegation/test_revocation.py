@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import typing
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -155,9 +156,12 @@ def test_administrators_who_disable_delegated_access_stop_every_delegate_and_may
     async def scenario():
         host = await started()
         user, delegate = await delegated(host)
+        spy = watch(host)
         await configure(user, settings(enabled=False), version=1)
         await refuses("delegation_disabled", delegate.sign())
+        await refuses("delegation_disabled", delegate.door.call(m.GetWallet(delegate.wallet.wallet_id)))
         await refuses("delegation_disabled", delegate.log_in())
+        assert not spy.opened
         await configure(user, settings(), version=2)
         await delegate.log_in()
         await delegate.sign()
@@ -283,6 +287,23 @@ def test_what_was_decided_but_not_begun_when_it_is_revoked_is_not_done():
         held.let_go()
         await refuses("delegation_refused", signing)
         assert not spy.released
+
+    run(scenario)
+
+
+def test_another_enclave_over_the_same_storage_refuses_at_once_too():
+    """It goes by the record of up to ten seconds ago; but the share is gone."""
+
+    async def scenario():
+        one = await started()
+        user, delegate = await delegated(one)
+        other = await started(Host(storage=one.storage, kms=one.kms))
+        elsewhere = replace(delegate, host=other)
+        await elsewhere.log_in()
+        await elsewhere.sign()
+        await by_user(user, delegate)
+        await refuses("delegation_refused", elsewhere.sign())
+        await refuses("delegation_refused", elsewhere.log_in())
 
     run(scenario)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from enclave.delegation import developer_keys
 from enclave.manifest import parse
+from protocol import accounts as a
 from protocol import delegation as d
 from protocol.envelope.errors import CosignerError
 from protocol.envelope.messages import Done
@@ -29,6 +31,7 @@ from tests.support.delegating import (
     user_with_wallet,
 )
 from tests.support.door import Refused, User, administrators
+from tests.support.holding import Held
 from tests.support.manifests import environment
 from tests.support.world import MANIFEST, run
 
@@ -147,6 +150,25 @@ def test_settings_survive_a_restart_and_an_older_state_is_refused_while_the_encl
     run(scenario)
 
 
+def test_what_is_held_up_until_its_session_key_is_revoked_sets_nothing():
+    async def scenario():
+        host = await started()
+        user = await User.log_in(host)
+        held = Held(host.storage, "get", lambda key: key.endswith("delegation-settings/settings"))
+        setting = asyncio.create_task(configure(user))
+        await held.reached.wait()
+        other = await User.log_in(host, user.subject)
+        await other.door.call(a.RevokeSessionKeys([user.session_key.public]))
+        held.let_go()
+        with pytest.raises(CosignerError) as caught:
+            await setting
+        assert caught.value.code in {"session_unknown", "session_key_rejected"}
+        assert not host.storage.events
+        assert (await asked(other)).version == 0
+
+    run(scenario)
+
+
 # --- secret and subscription ------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +218,20 @@ def test_an_endpoint_that_is_taken_away_is_told_to_the_host():
         await configure(user, NOTHING, version=1)
         last = events(host, "subscription")[-1]
         assert (last.endpoint, data_of(last)["enabled"]) == (ENDPOINT, False)
+
+    run(scenario)
+
+
+def test_events_go_on_where_delegated_access_is_disabled():
+    """A revocation must reach the developer then, too."""
+
+    async def scenario():
+        host = await started()
+        user = await User.log_in(host)
+        await configure(user)
+        await configure(user, settings(enabled=False), version=1)
+        last = events(host, "subscription")[-1]
+        assert (last.endpoint, data_of(last)["enabled"]) == (ENDPOINT, True)
 
     run(scenario)
 

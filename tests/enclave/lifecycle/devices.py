@@ -46,6 +46,7 @@ class Device:
         self.epochs: dict[int, dict[int, KeyShare]] = {1: {1: user.shares[wallet.wallet_id]}}
         self.kept: dict[int, Kept] = {}
         self.ceremony: Handover | None = None
+        self.dies = False
 
     @property
     def epoch(self) -> int:
@@ -142,6 +143,7 @@ class Device:
     def die_at(self, step: int, when: str, error: BaseException | type[BaseException] = Died) -> None:
         """The enclave dies at its ``step``-th durable write from now, before or after it took effect."""
         left = [step]
+        self.dies = error is Died
 
         def strike(*_: object) -> None:
             left[0] -= 1
@@ -166,6 +168,9 @@ class Device:
             await self.restart_enclave()
             return False
         except Refused as refused:
+            if refused.code == "receipt_failed" and self.dies:  # it died in the task that writes the log
+                await self.restart_enclave()
+                return False
             if refused.code in {"session_unknown", "storage_unavailable", "receipt_failed"}:
                 with contextlib.suppress(CosignerError):
                     await self.user.reopen()
@@ -203,11 +208,16 @@ def unavailable() -> CosignerError:
     return CosignerError("storage_unavailable", "lost", culprit=Culprit.STORAGE, reaction=Reaction.RETRY)
 
 
-async def device(parties: int = 2) -> Device:
-    """A device with a wallet of so many parties."""
+async def device(parties: int = 2, *, passkey: bool = False) -> Device:
+    """A device with a wallet of so many parties.
+
+    :param passkey: whether its user has one: to get more than one share they need it.
+    """
     host = Host()
     await host.start_enclave()
     user = await User.log_in(host)
+    if passkey:
+        await user.add_passkey()
     made = Device(host, user, await user.create())
     if parties != 2:
         await made.begin("reshare", parties)

@@ -429,6 +429,7 @@ def test_a_wallet_that_is_not_backed_up_does_not_sign_where_backups_are_required
 def test_new_shares_do_not_count_before_they_are_backed_up_where_backups_are_required():
     async def scenario():
         _, user, wallet = await with_wallet(REQUIRED)
+        await user.add_passkey()
         await back_up(user, wallet.wallet_id)
         done = handover(user, wallet.wallet_id, "reshare", parties=3)
         await done.begin()

@@ -32,7 +32,7 @@ def test_an_enclave_that_dies_at_any_write_of_a_handover_loses_no_wallet(how, er
     outcomes = []
 
     async def scenario(number: int) -> None:
-        one = await device(before)
+        one = await device(before, passkey=True)
         start = one.epoch
         one.die_at(number, when, error)
         went_well = True

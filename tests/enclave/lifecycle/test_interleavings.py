@@ -36,7 +36,7 @@ class Interleavings(RuleBasedStateMachine):
     @initialize(parties=st.sampled_from([2, 3]))
     def start(self, parties):
         async def begin() -> None:
-            self.one = await device(parties)
+            self.one = await device(parties, passkey=True)
 
         self.do(begin())
 

@@ -21,10 +21,12 @@ from tests.support.world import MANIFEST, Host, run, solana_message
 from threshold import ThresholdError
 
 
-async def with_wallet(chain: str = "solana") -> tuple[Host, User, m.WalletInfo]:
+async def with_wallet(chain: str = "solana", *, passkey: bool = False) -> tuple[Host, User, m.WalletInfo]:
     host = Host()
     await host.start_enclave()
     user = await User.log_in(host)
+    if passkey:
+        await user.add_passkey()
     return host, user, await user.create(chain)
 
 
@@ -91,7 +93,7 @@ def test_from_2_of_2_to_2_of_3_and_back_and_each_of_the_clients_shares_signs_wit
 )
 def test_attack_a_refresh_that_would_be_something_else(changes, code):
     async def scenario():
-        _, user, wallet = await with_wallet()
+        _, user, wallet = await with_wallet(passkey=True)
         assert await refused(handover(user, wallet.wallet_id).begin(**changes)) == code
         reply = await user.door.call(m.GetWallet(wallet_id=wallet.wallet_id), m.WalletReply)
         assert (reply.wallet, reply.status.pending) == (wallet, None)
@@ -278,7 +280,7 @@ def test_attack_commit_with_the_old_share_or_with_that_of_another_wallet():
 
 def test_attack_commit_that_proves_one_party_of_two_or_one_twice():
     async def scenario():
-        _, user, wallet = await with_wallet()
+        _, user, wallet = await with_wallet(passkey=True)
         done = handover(user, wallet.wallet_id, "reshare", parties=3)
         await done.begin()
         await done.store()
@@ -413,10 +415,15 @@ def test_a_thief_of_a_session_refreshes_but_neither_reshares_nor_recovers():
         _, user, wallet = await with_wallet()
         await user.add_passkey()
         for purpose, parties in (("reshare", 3), ("reshare", 2), ("recover", 2)):
-            asked = handover(user, wallet.wallet_id, purpose, parties=parties)
-            assert await refused(asked.begin()) == "factor_required"
-        await handover(user, wallet.wallet_id).run()
+            asked = handover(user, wallet.wallet_id, purpose, parties=parties).begin_request()
+            assert await refused(user.door.call(asked)) == "factor_required"
+        done = handover(user, wallet.wallet_id)
+        done.take(await user.door.call(done.begin_request(), life.ReshareBegun))
+        await done.store()
+        await done.commit()
         await reshare(user, wallet.wallet_id, 3)
+        again = handover(user, wallet.wallet_id).begin_request()  # of two shares for one device
+        assert await refused(user.door.call(again)) == "factor_required"
 
     run(scenario)
 
@@ -439,26 +446,60 @@ def test_a_wallet_that_was_handed_over_is_not_refreshed_by_who_had_it():
     run(scenario)
 
 
+async def with_operations(*operations: str, **restrictions: bool) -> tuple[User, m.WalletInfo]:
+    """A user with a passkey, where rules allow these operations beside creating."""
+    rule = dict(EVERYTHING[1], operations=["create", "credential", *operations])
+    if restrictions:
+        rule["operationRestrictions"] = restrictions
+    ruled = environment(policy=layer(EVERYTHING[0], rule))
+    host = Host(manifest=Manifest(version=1, environments=[ruled], kms=MANIFEST.kms))
+    await host.start_enclave()
+    user = await User.log_in(host)
+    await user.add_passkey()
+    return user, await user.create()
+
+
 @pytest.mark.parametrize("operation", ["refresh", "reshare"])
 def test_rules_judge_each_handover_by_its_own_name(operation):
     async def scenario():
-        rules = dict(EVERYTHING[1], operations=["create", "credential", operation])
-        manifest = Manifest(
-            version=1,
-            environments=[environment(policy=layer(EVERYTHING[0], rules))],
-            kms=MANIFEST.kms,
-        )
-        host = Host(manifest=manifest)
-        await host.start_enclave()
-        user = await User.log_in(host)
-        wallet = await user.create()
+        user, wallet = await with_operations(operation, "export")
         for purpose, parties in (("refresh", 2), ("reshare", 3), ("recover", 2)):
             asked = handover(user, wallet.wallet_id, purpose, parties=parties)
-            allowed = (purpose == "refresh") == (operation == "refresh")
-            if allowed:
+            if (purpose == "refresh") == (operation == "refresh"):
                 await asked.begin()
             else:
                 assert await refused(asked.begin()) == "policy_denied"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("operations", "restrictions"),
+    [(["refresh", "reshare"], {}), (["refresh", "reshare", "export"], {"blockExport": True})],
+    ids=["exports are not allowed", "exports are blocked"],
+)
+def test_attack_a_device_that_receives_two_shares_where_it_must_not_export(operations, restrictions):
+    """Two shares are the key. What gives them to one device is an export, whatever it is called."""
+
+    async def scenario():
+        user, wallet = await with_operations(*operations, **restrictions)
+        for purpose in ("reshare", "recover"):
+            asked = handover(user, wallet.wallet_id, purpose, parties=3)
+            assert await refused(asked.begin()) == "policy_denied"
+        await handover(user, wallet.wallet_id).run()  # one share for one device
+        await handover(user, wallet.wallet_id, "recover", parties=2).run()
+
+    run(scenario)
+
+
+def test_attack_a_device_that_receives_two_shares_without_any_credential():
+    async def scenario():
+        host, user, wallet = await with_wallet()
+        spy = watch(host)
+        for purpose in ("reshare", "recover"):
+            asked = handover(user, wallet.wallet_id, purpose, parties=3)
+            assert await refused(asked.begin()) == "factor_required"
+        assert spy.released == 0
 
     run(scenario)
 

@@ -155,6 +155,8 @@ def test_attack_the_pending_share_is_dropped_from_the_record():
             replace(stored, pending=None),
             replace(stored, pending=None, header=replace(stored.header, pending=None)),
             replace(stored, header=before.header),
+            replace(stored, active=stored.pending, pending=stored.active),
+            replace(stored, active=stored.pending),
         ):
             story.serve((2, cbor.encode(forged)))
             await story.restart()

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from cosigner.cli import entries as cli_entries
 from enclave import statuses
 from enclave.manifest import LifecycleRules, Manifest
 from protocol import accounts as a
@@ -20,7 +21,7 @@ from protocol import wallets as w
 from protocol.binding import import_context
 from protocol.chains import CHAINS
 from protocol.envelope import cbor
-from tests.attacks.test_rules import decisions
+from tests.attacks.test_rules import decisions, entries
 from tests.support.door import Refused, User, service_account
 from tests.support.lives import back_up, handover, reshare, signs
 from tests.support.manifests import EVERYTHING, environment, layer
@@ -100,6 +101,7 @@ def test_an_imported_key_is_a_wallet_with_the_same_public_key(chain, parties):
             user.shares[reply.wallet.wallet_id] = shares[1]
             user.wallets[reply.wallet.wallet_id] = reply.wallet
             await signs(user, reply.wallet)
+            await user.add_passkey()
             await handover(user, reply.wallet.wallet_id).run()
             await signs(user, user.wallets[reply.wallet.wallet_id])
 
@@ -356,6 +358,23 @@ def test_import_export_and_deletion_stand_in_the_log():
             assert (entry.epoch, entry.action.subject, entry.allowed) == (1, reply.wallet.wallet_id, True)
             assert entry.evidence[0].kind == "passkey"
         assert begin.message2 not in b"".join(value for _, _, value in host.storage.history)
+        shown = [line.strip() for entry in entries(host) for line in cli_entries.lines(entry)]
+        assert any("allowed  wallet_import" in line for line in shown)
+        assert any("legacy_wallet_id tee-17" in line for line in shown)
+        assert any(f"allowed  wallet_export {reply.wallet.wallet_id}" in line for line in shown)
+
+    run(scenario)
+
+
+def test_a_handover_reads_well_in_the_log():
+    """As ``cosigner audit log show`` has it."""
+
+    async def scenario():
+        host, user = await logged_in()
+        await reshare(user, (await user.create()).wallet_id, 3)
+        shown = [line.strip() for entry in entries(host) for line in cli_entries.lines(entry)]
+        assert "dealer 1, epoch 1, parties 3, purpose reshare, threshold 2" in shown
+        assert any("allowed  reshare_commit" in line for line in shown)
 
     run(scenario)
 

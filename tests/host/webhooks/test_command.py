@@ -43,7 +43,7 @@ def test_a_listing_shows_no_data_and_no_secret(config: Path, capsys: pytest.Capt
         assert secret not in text
     assert command.main(["webhooks", "list", "--json", "--config", str(config)]) == 0
     (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert (row["environment"], row["state"], row["redelivery"]) == (ENVIRONMENT, "pending", False)
+    assert (row["channel"], row["state"], row["redelivery"]) == (ENVIRONMENT, "pending", False)
     assert command.main(["webhooks", "dead", "--config", str(config)]) == 0
     assert capsys.readouterr().out == ""
 
@@ -53,6 +53,11 @@ def test_a_listing_shows_no_data_and_no_secret(config: Path, capsys: pytest.Capt
     [
         (["redeliver", "--event", "0f8fad5b-d9cb-469f-a165-70867728950e"], 1, "webhook_event_unknown"),
         (["ping", "--environment", "elsewhere"], 1, "webhook_unsubscribed"),
+        (
+            ["redeliver", "--event", "0f8fad5b-d9cb-469f-a165-70867728950e", "--environment", "x"],
+            1,
+            "webhook_event_unknown",
+        ),
     ],
 )
 def test_what_is_refused_says_why(
@@ -63,9 +68,21 @@ def test_what_is_refused_says_why(
     assert said in capsys.readouterr().err
 
 
+def test_the_secret_of_notices_is_made_once(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for environment in ("a", "a", "b"):
+        assert (
+            command.main(["webhooks", "secret", "--environment", environment, "--config", str(config)]) == 0
+        )
+        shown.append(capsys.readouterr().out.strip())
+    assert shown[0] == shown[1] != shown[2]
+    assert all(secret.startswith("whsec_") and len(secret) == 50 for secret in shown)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["secret"],
         [],
         ["redeliver"],
         ["redeliver", "--dead", "--event", "x"],

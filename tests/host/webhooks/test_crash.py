@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from protocol.envelope.errors import Culprit
 from protocol.envelope.messages import Done, OutboxEvent, StoragePut, StorageReplyFrame, StorageRequestFrame
 from tests.host.rig import configuration_for, short_folder, wait_until
 from tests.host.webhooks.arrivals import outbox_event, subscription
-from tests.host.webhooks.receiver import Receiver
+from tests.host.webhooks.receiver import Receiver, Taken
 
 SOON = [0.0, *(0.3 * number for number in range(1, 15)), 600.0]
 ROOT = str(Path(__file__).parents[3])
@@ -51,11 +52,12 @@ class Host:
         assert json.loads(self.process.stdout.readline())["event"] == "listening"
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-        self.process.wait(30)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        process = self.process
+        assert process is not None
+        process.send_signal(number)
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
 
     def put(self, event: OutboxEvent) -> None:
         """Hand an event over; returns when the host says that it is durable."""
@@ -115,9 +117,17 @@ def test_a_host_that_is_killed_between_two_attempts_makes_the_next_one() -> None
 
 def test_a_host_that_is_killed_in_the_middle_of_an_attempt_makes_it_again() -> None:
     with host_and_receiver() as (host, receiver):
-        receiver.answer(lambda taken: host.end() or 200 if len(receiver.taken) == 1 else 200)  # type: ignore[func-returns-value]
+        ended = threading.Event()
+
+        def answer(_: Taken) -> int:
+            if not ended.is_set():
+                host.end()
+                ended.set()
+            return 200
+
+        receiver.answer(answer)
         host.put(outbox_event())
-        wait_until(lambda: host.process is not None and host.process.poll() is not None)
+        assert ended.wait(20)
         host.start()
         wait_until(lambda: host.webhooks("list", "--state", "delivered"))
         assert len({taken.body for taken in receiver.taken}) == 1

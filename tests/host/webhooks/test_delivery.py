@@ -259,6 +259,37 @@ def test_what_nobody_subscribed_to_is_not_sent_and_what_is_disabled_is_kept(tmp_
     scenario(tmp_path, body)
 
 
+def test_a_notice_goes_to_its_own_endpoint_whatever_is_subscribed_to(tmp_path: Path) -> None:
+    async def run(developer: Receiver, watcher: Receiver) -> None:
+        both = tmp_path / "both.pem"
+        both.write_bytes(developer.ca_pem + watcher.ca_pem)
+        async with sending(tmp_path, section(ca_file=str(both))) as running:
+            notice = outbox_event("user.recovery.begun", {"userId": "u"}, endpoint=f"{watcher.url}/notices")
+            await running.put(notice)  # before there is any subscription
+            await eventually(lambda: watcher.taken)
+            await running.put(subscription(url=f"{developer.url}/", enabled=False))
+            await running.put(
+                outbox_event("user.recovery.completed", {"userId": "u"}, endpoint=f"{watcher.url}/moved")
+            )
+            await eventually(lambda: len(watcher.taken) == 2)
+            assert [taken.path for taken in watcher.taken] == ["/notices", "/moved"]
+            assert watcher.taken[0].json["eventId"] == notice.event_id
+            assert (
+                watcher.taken[0].json["environmentId"]
+                == watcher.taken[0].json["environmentName"]
+                == ENVIRONMENT
+            )
+            assert watcher.taken[0].json["webhookId"] == SUBSCRIPTION_ID
+            secret = await running.store.outbox.secret(f"{ENVIRONMENT}/notices")
+            for taken in watcher.taken:
+                digest = hmac.new(secret.encode(), taken.body, hashlib.sha256).hexdigest()
+                assert taken.headers["x-dynamic-signature-256"] == f"sha256={digest}"
+            assert developer.taken == []
+
+    with Receiver() as developer, Receiver() as watcher:
+        asyncio.run(run(developer, watcher))
+
+
 def test_an_event_before_its_subscription_waits_for_it(tmp_path: Path) -> None:
     async def run(receiver: Receiver) -> None:
         async with sending(tmp_path, section(receiver)) as running:

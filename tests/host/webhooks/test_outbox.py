@@ -117,7 +117,7 @@ def test_everything_survives_a_restart(place: stores.Place) -> None:
         await claim(outbox)
 
     async def after(outbox: Outbox) -> None:
-        assert await outbox.environments() == [ENVIRONMENT]
+        assert await outbox.channels() == [ENVIRONMENT]
         subscribed = await outbox.subscription(ENVIRONMENT)
         assert subscribed is not None
         assert (subscribed.subscription_id, subscribed.content.url) == (SUBSCRIPTION_ID, URL)
@@ -144,6 +144,30 @@ def test_the_newest_subscription_counts_and_an_old_one_does_not_come_back(place:
         assert await claim(outbox) == []  # nobody is told of a subscription
 
     with_outbox(place, body)
+
+
+def test_notices_have_a_channel_and_a_secret_of_their_own(place: stores.Place) -> None:
+    notice = arrival("user.recovery.begun", {"userId": "u"})
+    channel = f"{ENVIRONMENT}/notices"
+
+    async def before(outbox: Outbox) -> str:
+        assert (notice.event.channel, notice.event.environment) == (channel, ENVIRONMENT)
+        await outbox.add(notice)
+        assert await outbox.channels() == [channel]
+        assert await claim(outbox) == []
+        (found,) = await outbox.claim(channel, now=NOW, until=LATER, count=9)
+        assert found.event == notice.event
+        return await outbox.secret(channel)
+
+    async def after(outbox: Outbox) -> None:
+        await outbox.add(read(subscription(), now=NOW))
+        assert await outbox.channels() == [ENVIRONMENT, channel]
+        assert await outbox.secret(channel) == secret
+        assert await outbox.secret("other/notices") != secret
+
+    secret = with_outbox(place, before)
+    assert secret.startswith("whsec_")
+    with_outbox(place, after)
 
 
 def test_a_revocation_is_known_by_its_subject(place: stores.Place) -> None:
@@ -324,7 +348,7 @@ def test_a_store_that_is_gone_says_so(place: stores.Place) -> None:
     async def body(store: Any) -> None:
         await store.close()
         for call in (
-            store.outbox.environments(),
+            store.outbox.channels(),
             store.outbox.add(arrival()),
             store.outbox.claim(ENVIRONMENT, now=NOW, until=LATER, count=1),
             store.outbox.revoked(ENVIRONMENT, "s"),
