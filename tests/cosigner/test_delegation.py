@@ -261,6 +261,28 @@ def test_limits_hold_for_the_app_and_not_for_the_user(world: World, tmp_path: Pa
     world.run(scenario, open_store(tmp_path))
 
 
+def test_limits_hold_at_every_path_together(world: World, tmp_path: Path):
+    """A delegate has no other wallet's worth of limits below each derived address."""
+    from cosigner.evm import unsigned_transaction
+
+    wallet, _ = approve(world, tmp_path, "ethereum", Limits(max_per_call="1.1", total="2.5"))
+    content, api_key = delivered(world)
+
+    async def scenario(client: AsyncClient) -> None:
+        async with await delegate(world, content, api_key) as bot:
+            raw = unsigned_transaction(transaction(10**18))
+            one = await bot.sign_evm_transaction(wallet.wallet_id, raw)
+            two = await bot.sign_evm_transaction(wallet.wallet_id, raw, path=[44, 60, 7])
+            senders = {Account.recover_transaction(signed.transaction) for signed in (one, two)}
+            assert wallet.address in senders
+            assert len(senders) == 2
+            with pytest.raises(EnclaveRefused) as caught:
+                await bot.sign_evm_transaction(wallet.wallet_id, raw, path=[44, 60, 8])
+            assert caught.value.code == "policy_denied"
+
+    world.run(scenario, open_store(tmp_path))
+
+
 def test_the_users_old_share_is_worthless_and_a_revoked_delegate_stays_revoked(world: World, tmp_path: Path):
     wallet, made = approve(world, tmp_path, "ethereum")
     content, api_key = delivered(world)
