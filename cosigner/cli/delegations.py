@@ -37,7 +37,11 @@ async def delegate_approve(options: argparse.Namespace, output: Output) -> None:
         )
         with output.step("Giving the app a share of its own, and this device a new one"):
             made = await client.approve_delegation(
-                options.wallet, limits, lifetime=timedelta(days=options.days), **opening.given(options)
+                options.wallet,
+                limits,
+                app=asked.app,
+                lifetime=timedelta(days=options.days),
+                **opening.given(options),
             )
     output.result(_data(made), ["Approved.", *_lines(made)])
 

@@ -80,6 +80,7 @@ class DelegationCalls(LifecycleCalls):
         wallet_id: str,
         limits: Limits | bytes,
         *,
+        app: str | None = None,
         lifetime: timedelta = DEFAULT_LIFETIME,
         backup: BackupPlan | None = None,
         apart: Mapping[int, Apart] | None = None,
@@ -90,11 +91,18 @@ class DelegationCalls(LifecycleCalls):
         The user's own shares are replaced on the way, for which ``backup`` and ``apart`` are as in :meth:`refresh_wallet`; the address stays.
 
         :param limits: or a policy's layer ``signer`` as JSON.
-        :raises CosignerError: ``delegation_disabled``, ``developer_key_missing``, ``settings_unapproved``, what the enclave refuses, and as
+        :param app: whom the user was asked about; by default whoever the settings name now.
+        :raises CosignerError: ``terms_refused``: the app is another by now; ``delegation_disabled``, ``developer_key_missing``, ``settings_unapproved``, what the enclave refuses, and as
             :meth:`refresh_wallet`.
         :raises PolicyError: the limits are not well formed.
         """
         chosen = (await self.delegation_settings()).settings
+        if app is not None and app != chosen.app:
+            raise CosignerError(
+                "terms_refused",
+                f"The environment's app is {chosen.app!r} by now, and not {app!r}, which the user was asked about.",
+                culprit=Culprit.CLIENT,
+            )
         reply = await self._settle(wallet_id)
         share, wallet = await self._load(wallet_id)
         terms, key = terms_for(chosen, wallet, limits, lifetime=lifetime)

@@ -365,6 +365,22 @@ def test_users_are_asked_on_sign_in_as_the_settings_say(
     world.run(scenario, open_store(tmp_path))
 
 
+def test_the_app_that_the_user_was_asked_about_is_the_one_that_is_approved(world: World, tmp_path: Path):
+    """Administrators rename it between the question and the answer."""
+
+    async def scenario(client: AsyncClient) -> None:
+        await configure(client)
+        wallet = await client.create_wallet("ethereum")
+        with pytest.raises(CosignerError) as caught:
+            await client.approve_delegation(wallet.wallet_id, LIMITS, app="Your bank")
+        assert caught.value.code == "terms_refused"
+        assert await client.delegations(wallet.wallet_id) == []
+        made = await client.approve_delegation(wallet.wallet_id, LIMITS, app="Trading bot")
+        assert made.terms.app == "Trading bot"
+
+    world.run(scenario, open_store(tmp_path))
+
+
 def test_a_commit_that_is_refused_is_told_as_that_and_leaves_a_wallet_that_signs(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
