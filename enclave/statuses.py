@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from protocol.envelope.errors import CosignerError
 from protocol.lifecycle import WalletList
 from protocol.messages import WalletReply
@@ -100,7 +102,7 @@ class Statuses:
 
     async def _status(self, record: WalletRecord, opened: OpenedWallet, most: int) -> WalletStatus:
         book, epoch = await self._backups.of(opened.wallet.wallet_id), opened.wallet.epoch
-        backed_up = backup_rules.backed_up(book, record.owner, epoch)
+        backed_up = backup_rules.backed_up(book, record.owner, epoch, opened.confirmation)
         unbacked = self._rules.backup == "required" and not backed_up
         since = opened.current.made_at or record.created_at
         return WalletStatus(
@@ -110,7 +112,7 @@ class Statuses:
             refresh_due=None if opened.retired else self._refresh_due(opened, since),
             pending=None if opened.pending is None else opened.pending.wallet.epoch,
             backed_up=backed_up,
-            backups=_own(book, record.owner)[-most:],
+            backups=_own(book, record.owner, opened)[-most:],
             imported=opened.header.imported,
             legacy_wallet_id=opened.header.legacy_wallet_id,
         )
@@ -123,8 +125,20 @@ class Statuses:
         return since + age * 1000 if age else None
 
 
-def _own(book: BackupBook, user_id: str) -> list[BackupInfo]:
-    return [backup.info() for backup in book.backups if backup.user_id == user_id]
+def _own(book: BackupBook, user_id: str, opened: OpenedWallet) -> list[BackupInfo]:
+    """A backup of shares that were there proves nothing of those that took their place."""
+    there = {
+        facts.wallet.epoch: facts.confirmation
+        for facts in (opened.current, opened.pending)
+        if facts is not None
+    }
+    return [
+        backup.info()
+        if there.get(backup.epoch, backup.confirmation) == backup.confirmation
+        else replace(backup.info(), proved_at=None)
+        for backup in book.backups
+        if backup.user_id == user_id
+    ]
 
 
 def _confirmation(opened: OpenedWallet) -> bytes:

@@ -36,6 +36,7 @@ class StoredBackup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One backup.
 
     :ivar user_id: who made it; nobody else opens it, whoever owns the wallet by then.
+    :ivar confirmation: the enclave's, of the ceremony that made the share: one epoch can wait more than once, with other shares each time.
     :ivar verifier: SHA-256 of a label and what the right passcode gives; ``None`` where there is no passcode.
     :ivar lockout: passcodes that were tried. Each backup has its own count: whoever makes one more, with a passcode they know, must not be able
         to wipe the slate of another.
@@ -45,6 +46,7 @@ class StoredBackup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user_id: UserId
     share_set_id: WalletId
     epoch: Epoch
+    confirmation: Hash
     party: PartyId
     passcode: PasscodeSetup | None
     verifier: Hash | None
@@ -104,7 +106,7 @@ def find(book: BackupBook, backup_id: str, user_id: str) -> StoredBackup:
     for backup in book.backups:
         if backup.backup_id == backup_id and backup.user_id == user_id:
             return backup
-    raise refusal("backup_unknown", "The wallet has no such backup of this user; list the wallet's backups.")
+    raise backup_unknown()
 
 
 def prove(
@@ -149,11 +151,15 @@ def use_passcode(book: BackupBook, backup_id: str, user_id: str, proof: bytes) -
     return _with(book, replace(backup, lockout=UNLOCKED))
 
 
-def backed_up(book: BackupBook, user_id: str, epoch: int) -> bool:
-    """Whether a proved backup by this user of their own share of an epoch exists."""
+def backed_up(book: BackupBook, user_id: str, epoch: int, confirmation: bytes) -> bool:
+    """Whether a proved backup by this user of their own share of an epoch exists.
+
+    :param confirmation: of the ceremony that made the shares that are meant.
+    """
+    wanted = (user_id, epoch, confirmation, CLIENT_PARTY)
     return any(
         backup.proved_at is not None
-        and (backup.user_id, backup.epoch, backup.party) == (user_id, epoch, CLIENT_PARTY)
+        and (backup.user_id, backup.epoch, backup.confirmation, backup.party) == wanted
         for backup in book.backups
     )
 
@@ -161,6 +167,11 @@ def backed_up(book: BackupBook, user_id: str, epoch: int) -> bool:
 def verifier_of(proof: bytes) -> bytes:
     """What is kept of a passcode's proof."""
     return hashlib.sha256(_VERIFIER_LABEL + proof).digest()
+
+
+def backup_unknown() -> CosignerError:
+    """There is no such backup, or it is of shares that never counted."""
+    return refusal("backup_unknown", "The wallet has no such backup of this user; list the wallet's backups.")
 
 
 def passcode_wrong() -> CosignerError:

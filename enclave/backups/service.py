@@ -75,6 +75,7 @@ class Backups:
             user_id=actor.user_id,
             share_set_id=opened.wallet.share_set_id,
             epoch=request.epoch,
+            confirmation=opened.facts_of(request.epoch).confirmation,
             party=request.party,
             passcode=request.passcode,
             verifier=None if proof is None else rules.verifier_of(proof),
@@ -98,6 +99,8 @@ class Backups:
         """
         book = await self.of(request.wallet_id)
         backup = rules.find(book, request.backup_id, actor.user_id)
+        if opened.facts_of(backup.epoch).confirmation != backup.confirmation:
+            raise rules.backup_unknown()  # of shares that were aborted, and the same epoch has others now
         context = backup_context(
             environment=self._environment,
             wallet_id=request.wallet_id,
@@ -162,7 +165,8 @@ class Backups:
         if not self._required:
             return
         epoch = opened.wallet.epoch if epoch is None else epoch
-        if not rules.backed_up(await self.of(opened.wallet.wallet_id), actor.user_id, epoch):
+        confirmation = opened.facts_of(epoch).confirmation
+        if not rules.backed_up(await self.of(opened.wallet.wallet_id), actor.user_id, epoch, confirmation):
             raise refusal(
                 "backup_required",
                 f"This environment wants a backup of your share of epoch {epoch} first; make one and confirm it.",
