@@ -42,6 +42,7 @@ async def delegate_approve(options: argparse.Namespace, output: Output) -> None:
             made = await client.approve_delegation(
                 options.wallet,
                 limits,
+                app=asked.app,
                 lifetime=timedelta(days=options.days),
                 backup=plan,
                 apart=apart,
