@@ -441,9 +441,9 @@ def test_a_commit_that_is_refused_is_told_as_that_and_leaves_a_wallet_that_signs
             return prepared
 
         monkeypatch.setattr(client, "_preparing", interrupted)
-        with pytest.raises(EnclaveRefused) as caught:
+        with pytest.raises(CosignerError, match="does not allow delegated access") as caught:
             await client.approve_delegation(wallet.wallet_id, LIMITS)
-        assert caught.value.code == "delegation_disabled"
+        assert caught.value.code == "delegation_not_in_force"
         assert await client.delegations(wallet.wallet_id) == []
         await client.sign_evm_message(wallet.wallet_id, b"still mine")
 
