@@ -99,10 +99,13 @@ class SyncLifecycleCalls:
         network: str | None = None,
         *,
         legacy_wallet_id: str = "",
+        backup: BackupPlan | None = None,
         **given: Unpack[Given],
     ) -> Wallet:
         return self._runner.run(
-            self._client.import_wallet(key, chain, network, legacy_wallet_id=legacy_wallet_id, **given)
+            self._client.import_wallet(
+                key, chain, network, legacy_wallet_id=legacy_wallet_id, backup=backup, **given
+            )
         )
 
     def export_key(self, wallet_id: str, **given: Unpack[Given]) -> SecretKey:

@@ -25,7 +25,7 @@ async def wallet_refresh(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet refresh``."""
     async with opening.client(options, output) as client:
         parties = await _parties(client, options, output)
-        plan, apart = _plan(options), _apart(options, parties)
+        plan, apart = backup_plan(options), _apart(options, parties)
         with output.step("Making new shares with the enclave"):
             wallet = await client.refresh_wallet(
                 options.wallet, backup=plan, apart=apart, **opening.given(options)
@@ -36,7 +36,7 @@ async def wallet_refresh(options: argparse.Namespace, output: Output) -> None:
 async def wallet_reshare(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet reshare``."""
     async with opening.client(options, output) as client:
-        plan, apart = _plan(options), _apart(options, options.parties)
+        plan, apart = backup_plan(options), _apart(options, options.parties)
         with output.step("Making new shares with the enclave"):
             wallet = await client.reshare_wallet(
                 options.wallet, parties=options.parties, backup=plan, apart=apart, **opening.given(options)
@@ -132,7 +132,7 @@ async def _with_share(client: AsyncClient, options: argparse.Namespace, output: 
     apart = _apart(options, None)
     with output.step("Opening the share, and making new shares with the enclave"):
         return await client.recover_with_share(
-            blob, passphrase, backup=_plan(options), apart=apart, **opening.given(options)
+            blob, passphrase, backup=backup_plan(options), apart=apart, **opening.given(options)
         )
 
 
@@ -153,7 +153,7 @@ def _locations(options: argparse.Namespace, otherwise: list[str]) -> list[Backup
     return [open_location(spec, service=service) for spec in options.location or otherwise]
 
 
-def _plan(options: argparse.Namespace) -> BackupPlan | None:
+def backup_plan(options: argparse.Namespace) -> BackupPlan | None:
     """Where the new backup goes; ``None``: as before."""
     if options.no_backup:
         return NO_BACKUP

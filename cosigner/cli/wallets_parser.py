@@ -122,6 +122,7 @@ def _add_making(wallets: Subparsers, parents: Parents) -> None:
     imported.add_argument(
         "--legacy-id", default="", metavar="ID", help="what the wallet was called where it lived whole"
     )
+    _add_new_backup(imported)
     imported.add_argument(
         "--wipe", action="store_true", help="overwrite and remove FILE afterwards, as far as that reaches"
     )
@@ -212,16 +213,7 @@ def _add_renewing(wallets: Subparsers, parents: Parents) -> None:
     for command in (refresh, reshare):
         _add_id(command)
     for command in (refresh, reshare, recover):
-        _add_locations(command, "where the new backup goes")
-        _add_passcode(command)
-        command.add_argument(
-            "--passcode",
-            action="store_true",
-            help="the new backup has a passcode: ask for it on the terminal",
-        )
-        command.add_argument(
-            "--no-backup", action="store_true", help="make no new backup; what there was is worthless then"
-        )
+        _add_new_backup(command)
         command.add_argument(
             "--apart",
             action="append",
@@ -328,6 +320,17 @@ def _add_locations(command: argparse.ArgumentParser, meaning: str) -> None:
         default=[],
         metavar="LOCATION",
         help=f"{meaning}; may be repeated. One of: {SYNTAX}",
+    )
+
+
+def _add_new_backup(command: argparse.ArgumentParser) -> None:
+    _add_locations(command, "where the new backup goes")
+    _add_passcode(command)
+    command.add_argument(
+        "--passcode", action="store_true", help="the new backup has a passcode: ask for it on the terminal"
+    )
+    command.add_argument(
+        "--no-backup", action="store_true", help="make no new backup; what there was is worthless then"
     )
 
 

@@ -7,16 +7,20 @@ from typing import Any, TypeVar
 
 import pytest
 
+from cosigner import signing
 from cosigner.backups import files
 from cosigner.backups.errors import BackupError
 from cosigner.backups.files import BackupFile
 from cosigner.backups.locations import LocationError
 from cosigner.backups.making import NO_BACKUP, Apart, BackupPlan
+from cosigner.client import AsyncClient, Wallet
 from cosigner.errors import CosignerError, EnclaveRefused, StoreError
+from cosigner.reshare import NewShares, renew
 from cosigner.store import ShareStore
 from protocol.envelope.errors import Culprit
+from protocol.messages import EvmMessagePayload, PsbtPayload, SolanaPayload
 from protocol.wallets import PasscodeSetup
-from tests.cosigner.payloads import solana_message
+from tests.cosigner.payloads import psbt, solana_message
 from tests.cosigner.person import Person
 from tests.cosigner.places import Place
 from tests.cosigner.world import ENVIRONMENT
@@ -85,6 +89,31 @@ def test_two_of_three_and_back_on_every_chain(person: Person, chain: str) -> Non
     two = person.do(lambda client: client.reshare_wallet(wallet.wallet_id, parties=2))
     assert two.epoch == 3
     person.signs(wallet)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_share_that_lies_apart_signs_with_the_enclave(person: Person, chain: str) -> None:
+    wallet = person.create(chain)
+    apart = {3: Apart(person.cloud, PASSPHRASE)}
+    person.do(lambda client: client.reshare_wallet(wallet.wallet_id, parties=3, apart=apart))
+    (blob,) = person.cloud.blobs.values()
+    header, share = files.open_offline(blob, PASSPHRASE)
+    info = header.wallet(share.group_public_key)
+
+    async def sign(client: AsyncClient) -> int:
+        if chain == "ethereum":
+            payload = EvmMessagePayload(b"hello", None)
+            return len([await signing.cosign_ecdsa(client._actions, share, info, payload)])
+        whole = (
+            SolanaPayload(solana_message(wallet.address))
+            if chain == "solana"
+            else PsbtPayload(psbt(wallet.address))
+        )
+        return len(
+            (await signing.cosign(client._actions, share, info, whole)).signatures
+        )  # verified in there
+
+    assert person.do(sign) == 1
 
 
 def test_a_refresh_that_is_due_is_said_to_be(tmp_path: Path) -> None:
@@ -249,6 +278,49 @@ def test_where_a_backup_is_required_nothing_is_signed_without_one(tmp_path: Path
     assert person.share(wallet).epoch == 2
 
 
+def test_a_backup_of_shares_that_never_counted_does_not_stand_in_for_one_of_those_that_do(
+    tmp_path: Path,
+) -> None:
+    person = Person(tmp_path, backup="required")
+    wallet = person.create()
+    plan = BackupPlan([person.place])
+    person.do(lambda client: client.backup_wallet(wallet.wallet_id, plan))
+
+    class GaveUpError(Exception):
+        pass
+
+    async def give_up(client: AsyncClient) -> None:
+        """The backup of the new share is proved, and then the device does not decide."""
+        found = await client._settle(wallet.wallet_id)
+        share, _ = await client._load(wallet.wallet_id)
+
+        async def prepare(new: NewShares) -> None:
+            await client._back_up(new.shares[1], new.wallet, plan, {})
+            raise GaveUpError
+
+        with pytest.raises(GaveUpError):
+            await renew(
+                client._actions,
+                client._unlocked(),
+                share,
+                found,
+                purpose="refresh",
+                parties=2,
+                prepare=prepare,
+            )
+
+    person.do(give_up)
+    with pytest.raises(EnclaveRefused) as caught:
+        person.do(lambda client: client.refresh_wallet(wallet.wallet_id, backup=NO_BACKUP))
+    assert code(caught) == "backup_required"
+    person.do(lambda client: client.refresh_wallet(wallet.wallet_id))
+    _, found = person.do(lambda client: client.wallet_status(wallet.wallet_id))
+    assert sum(one.epoch == 2 and one.proved_at is not None for one in found.backups) == 1
+    person.new_device("second")
+    person.do(lambda client: client.recover_wallet(wallet.wallet_id, plan))
+    person.signs(wallet)
+
+
 # --- attacks on backups ------------------------------------------------------------------------------------------------------------
 
 
@@ -382,6 +454,22 @@ def test_an_imported_key_keeps_its_address_and_comes_out_again(person: Person, c
     assert (out.public_key, out.chain_code) == (key.public_key, key.chain_code)
     if chain != "solana":
         assert out.export("hex") == bytes(range(1, 33)).hex().encode()
+
+
+def test_where_a_backup_is_required_an_import_is_backed_up_before_it_signs(tmp_path: Path) -> None:
+    person = Person(tmp_path, backup="required")
+    plan = BackupPlan([person.place])
+    key = SecretKey.from_ed25519_seed(bytes(range(32)))
+    wallet = person.do(lambda client: client.import_wallet(key, "solana", backup=plan))
+    assert wallet.epoch == 2
+    person.signs(wallet)
+    with pytest.raises(EnclaveRefused) as caught:
+        person.do(lambda client: client.import_wallet(key, "solana"))
+    assert code(caught) == "backup_required"
+    (first,) = [entry.info for entry in ShareStore.wallets(person.directory) if entry.info.epoch == 1]
+    person.do(lambda client: client.backup_wallet(first.wallet_id, plan))
+    person.do(lambda client: client.refresh_wallet(first.wallet_id))
+    person.signs(Wallet.of(first))
 
 
 def test_a_key_of_another_suite_is_not_imported(person: Person) -> None:

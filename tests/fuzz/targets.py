@@ -923,6 +923,7 @@ _register_cbor(
                     user_id=users.USER_ID,
                     share_set_id=users.OTHER_ID,
                     epoch=1,
+                    confirmation=bytes(32),
                     party=1,
                     passcode=PasscodeSetup(salt=bytes(16), memory_kib=65536, iterations=3, parallelism=4),
                     verifier=bytes(32),
