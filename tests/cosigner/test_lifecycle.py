@@ -463,10 +463,11 @@ def test_where_a_backup_is_required_an_import_is_backed_up_before_it_signs(tmp_p
     wallet = person.do(lambda client: client.import_wallet(key, "solana", backup=plan))
     assert wallet.epoch == 2
     person.signs(wallet)
-    with pytest.raises(EnclaveRefused) as caught:
+    with pytest.raises(CosignerError) as caught:
         person.do(lambda client: client.import_wallet(key, "solana"))
-    assert code(caught) == "backup_required"
     (first,) = [entry.info for entry in ShareStore.wallets(person.directory) if entry.info.epoch == 1]
+    assert code(caught) == "import_not_renewed"
+    assert first.wallet_id in str(caught.value)  # so that nobody imports it again
     person.do(lambda client: client.backup_wallet(first.wallet_id, plan))
     person.do(lambda client: client.refresh_wallet(first.wallet_id))
     person.signs(Wallet.of(first))
