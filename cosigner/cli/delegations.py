@@ -19,6 +19,7 @@ from ..session_keys import now_ms  # noqa: TID252
 from . import opening
 from .inputs import read_file
 from .moments import when
+from .renewals import apart_from, plan_from
 from .rules import approve
 
 if TYPE_CHECKING:
@@ -32,12 +33,20 @@ async def delegate_approve(options: argparse.Namespace, output: Output) -> None:
     limits = _limits(options)
     async with opening.client(options, output) as client:
         asked = (await client.delegation_settings()).settings
+        wallet, _ = await client.wallet_status(options.wallet)
+        plan, apart = plan_from(options), apart_from(options, wallet.parties)
         output.note(
             f"{asked.app} asks to sign for wallet {options.wallet} for {options.days} days, within these limits."
         )
         with output.step("Giving the app a share of its own, and this device a new one"):
             made = await client.approve_delegation(
-                options.wallet, limits, lifetime=timedelta(days=options.days), **opening.given(options)
+                options.wallet,
+                limits,
+                app=asked.app,
+                lifetime=timedelta(days=options.days),
+                backup=plan,
+                apart=apart,
+                **opening.given(options),
             )
     output.result(_data(made), ["Approved.", *_lines(made)])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import delegations
+from .shares_parser import add_new_shares
 
 Parents = Sequence[argparse.ArgumentParser]
 Subparsers = Any  # argparse names the class of what add_subparsers returns with a leading underscore
@@ -76,6 +77,7 @@ def _add_users(commands: Subparsers, parents: Parents) -> None:
     approve.add_argument(
         "--rules", type=Path, metavar="FILE", help="in place of these: a policy's layer `signer`, JSON"
     )
+    add_new_shares(approve)
     listing = _command(commands, parents, "list", delegations.delegate_list, "list a wallet's delegations")
     listing.add_argument("wallet", metavar="WALLET", help="the wallet's id")
     revoke = _command(

@@ -25,7 +25,7 @@ async def wallet_refresh(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet refresh``."""
     async with opening.client(options, output) as client:
         parties = await _parties(client, options, output)
-        plan, apart = backup_plan(options), _apart(options, parties)
+        plan, apart = plan_from(options), apart_from(options, parties)
         with output.step("Making new shares with the enclave"):
             wallet = await client.refresh_wallet(
                 options.wallet, backup=plan, apart=apart, **opening.given(options)
@@ -36,7 +36,7 @@ async def wallet_refresh(options: argparse.Namespace, output: Output) -> None:
 async def wallet_reshare(options: argparse.Namespace, output: Output) -> None:
     """``cosigner wallet reshare``."""
     async with opening.client(options, output) as client:
-        plan, apart = backup_plan(options), _apart(options, options.parties)
+        plan, apart = plan_from(options), apart_from(options, options.parties)
         with output.step("Making new shares with the enclave"):
             wallet = await client.reshare_wallet(
                 options.wallet, parties=options.parties, backup=plan, apart=apart, **opening.given(options)
@@ -112,7 +112,7 @@ async def _with_backup(client: AsyncClient, options: argparse.Namespace, output:
         if protected or options.passcode_file
         else None
     )
-    apart = _apart(options, wallet.parties)
+    apart = apart_from(options, wallet.parties)
     given: Given = opening.given(options)
     with output.step("Opening the backup, and making new shares with the enclave"):
         return await client.recover_wallet(
@@ -129,10 +129,10 @@ async def _with_share(client: AsyncClient, options: argparse.Namespace, output: 
     passphrase = secret(
         options.share_passphrase_file, "passphrase of the share's file", "--share-passphrase-file"
     )
-    apart = _apart(options, None)
+    apart = apart_from(options, None)
     with output.step("Opening the share, and making new shares with the enclave"):
         return await client.recover_with_share(
-            blob, passphrase, backup=backup_plan(options), apart=apart, **opening.given(options)
+            blob, passphrase, backup=plan_from(options), apart=apart, **opening.given(options)
         )
 
 
@@ -153,7 +153,7 @@ def _locations(options: argparse.Namespace, otherwise: list[str]) -> list[Backup
     return [open_location(spec, service=service) for spec in options.location or otherwise]
 
 
-def backup_plan(options: argparse.Namespace) -> BackupPlan | None:
+def plan_from(options: argparse.Namespace) -> BackupPlan | None:
     """Where the new backup goes; ``None``: as before."""
     if options.no_backup:
         return NO_BACKUP
@@ -165,7 +165,7 @@ def backup_plan(options: argparse.Namespace) -> BackupPlan | None:
     return BackupPlan(_locations(options, ["service"]), passcode)
 
 
-def _apart(options: argparse.Namespace, parties: int | None) -> dict[int, Apart]:
+def apart_from(options: argparse.Namespace, parties: int | None) -> dict[int, Apart]:
     """Where the shares of parties 3 and up go, in the order in which locations were named.
 
     :param parties: ``None``: as many as there are locations.

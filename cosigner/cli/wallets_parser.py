@@ -10,10 +10,10 @@ from typing import Any, Final
 from protocol.chains import CHAINS
 from threshold.device import EXPORT_FORMATS
 
-from ..backups.locations.opening import SYNTAX  # noqa: TID252
 from . import commands, renewals, whole_keys
 from .accounts_parser import add_hand_over
 from .inputs import derivation_path
+from .shares_parser import add_locations, add_new_backup, add_new_shares, add_passcode
 
 Parents = Sequence[argparse.ArgumentParser]
 Subparsers = Any  # argparse names the class of what add_subparsers returns with a leading underscore
@@ -122,7 +122,7 @@ def _add_making(wallets: Subparsers, parents: Parents) -> None:
     imported.add_argument(
         "--legacy-id", default="", metavar="ID", help="what the wallet was called where it lived whole"
     )
-    _add_new_backup(imported)
+    add_new_backup(imported)
     imported.add_argument(
         "--wipe", action="store_true", help="overwrite and remove FILE afterwards, as far as that reaches"
     )
@@ -213,20 +213,7 @@ def _add_renewing(wallets: Subparsers, parents: Parents) -> None:
     for command in (refresh, reshare):
         _add_id(command)
     for command in (refresh, reshare, recover):
-        _add_new_backup(command)
-        command.add_argument(
-            "--apart",
-            action="append",
-            default=[],
-            metavar="LOCATION",
-            help="where the share of party 3 goes, and of 4 and 5 if it is repeated",
-        )
-        command.add_argument(
-            "--apart-passphrase-file",
-            type=Path,
-            metavar="FILE",
-            help="holds the passphrase for them (default: ask on the terminal)",
-        )
+        add_new_shares(command)
 
 
 def _add_backups(wallets: Subparsers, parents: Parents) -> None:
@@ -240,8 +227,8 @@ def _add_backups(wallets: Subparsers, parents: Parents) -> None:
         "enclave that it opens. It takes both to open it; wrong passcodes are counted by the enclave.",
     )
     _add_id(backup)
-    _add_locations(backup, "where it goes (default: service)")
-    _add_passcode(backup)
+    add_locations(backup, "where it goes (default: service)")
+    add_passcode(backup)
     backup.add_argument(
         "--no-passcode",
         action="store_true",
@@ -257,7 +244,7 @@ def _add_backups(wallets: Subparsers, parents: Parents) -> None:
     )
     _add_id(backups)
     backups.add_argument("--remove", metavar="BACKUP", help="the id of the one to remove")
-    _add_locations(backups, "where it lies, to delete it there, too (default: service)")
+    add_locations(backups, "where it lies, to delete it there, too (default: service)")
 
 
 def _add_whole_keys(wallets: Subparsers, parents: Parents) -> None:
@@ -292,7 +279,7 @@ def _add_whole_keys(wallets: Subparsers, parents: Parents) -> None:
         description="Destroy the enclave's shares and backup keys of a wallet, and this device's share. There is no way back.",
     )
     _add_id(delete)
-    _add_locations(delete, "where backups lie besides the service, to delete them there")
+    add_locations(delete, "where backups lie besides the service, to delete them there")
     _add_understanding(delete)
 
 
@@ -311,36 +298,6 @@ def _add_id(command: argparse.ArgumentParser) -> None:
 def _add_chain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--chain", required=True, choices=sorted(CHAINS), help="the chain of the wallet")
     command.add_argument("--network", help="Bitcoin only: mainnet (default), testnet, signet or regtest")
-
-
-def _add_locations(command: argparse.ArgumentParser, meaning: str) -> None:
-    command.add_argument(
-        "--location",
-        action="append",
-        default=[],
-        metavar="LOCATION",
-        help=f"{meaning}; may be repeated. One of: {SYNTAX}",
-    )
-
-
-def _add_new_backup(command: argparse.ArgumentParser) -> None:
-    _add_locations(command, "where the new backup goes")
-    _add_passcode(command)
-    command.add_argument(
-        "--passcode", action="store_true", help="the new backup has a passcode: ask for it on the terminal"
-    )
-    command.add_argument(
-        "--no-backup", action="store_true", help="make no new backup; what there was is worthless then"
-    )
-
-
-def _add_passcode(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--passcode-file",
-        type=Path,
-        metavar="FILE",
-        help="holds the passcode of the backup (default: ask on the terminal where there is one)",
-    )
 
 
 def _add_key_output(command: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from threshold.suites import Suite
 
 from . import describe, opening
 from .offline import offline_wallet
-from .renewals import backup_plan, locations_of
+from .renewals import locations_of, plan_from
 from .secrets import WIPED, confirm, require_new, secret, wipe, write_secret
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def wallet_import(options: argparse.Namespace, output: Output) -> None:
     suite = chain_for(options.chain, network).suite
     if options.wipe and options.file is None:
         raise _usage("There is no file to wipe: name it with --file.")
-    key, plan = _read_key(options, suite, network), backup_plan(options)
+    key, plan = _read_key(options, suite, network), plan_from(options)
     async with opening.client(options, output, create=True) as client:
         with output.step("Splitting the key with the enclave, and renewing both shares"):
             wallet = await client.import_wallet(

@@ -30,7 +30,6 @@ from .share import share_json
 if TYPE_CHECKING:
     from protocol.delegation import DelegationTerms, DeveloperKey
     from protocol.hybrid import Envelope
-    from protocol.wallets import WalletInfo
     from threshold import KeyShare
 
     from ..actions import Actions  # noqa: TID252
@@ -52,13 +51,14 @@ async def approve(
     key: DeveloperKey,
     prepare: Prepare,
     given: Given | None = None,
-) -> WalletInfo:
+) -> CosignerError | None:
     """Give an app a share of its own, with the enclave, and take new shares for the user.
 
     :param share: the user's own. :param found: the wallet as the enclave has just described it.
     :param key: what the delegate's share is encrypted to; the terms name its hash.
     :param prepare: as in :func:`cosigner.reshare.renew`, for the user's new shares.
-    :returns: the user's wallet, at its next epoch.
+    :returns: what came in place of an answer to the commit, where the user's own new shares came to count all the same. Whether the
+        delegation does, the enclave knows.
     :raises CosignerError: as :func:`cosigner.reshare.renew`; ``developer_key_refused``.
     """
     wallet = found.wallet
@@ -68,6 +68,7 @@ async def approve(
             "developer_key_refused", "The terms name another key than this one.", culprit=Culprit.CLIENT
         )
     made: list[tuple[bytes, Envelope]] = []
+    failed: list[CosignerError] = []
 
     async def make() -> NewShares:
         own, delegated = await actions.run(ceremony)
@@ -124,7 +125,11 @@ async def approve(
             delegate_proof=proof,
             encrypted_share=encrypted,
         )
-        reply = await actions.act(request, WalletReply, given=given)
+        try:
+            reply = await actions.act(request, WalletReply, given=given)
+        except CosignerError as error:
+            failed.append(error)
+            raise
         if (reply.wallet, reply.confirmation) != (decided.wallet, decided.confirmation):
             raise CosignerError(
                 "wallet_mismatch",
@@ -133,4 +138,5 @@ async def approve(
             )
         await asyncio.to_thread(store.adopt, wallet.wallet_id)
 
-    return await replace_shares(actions, store, share, found, make=make, prepare=prepare, commit=commit)
+    await replace_shares(actions, store, share, found, make=make, prepare=prepare, commit=commit)
+    return failed[0] if failed else None

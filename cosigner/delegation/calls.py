@@ -80,6 +80,7 @@ class DelegationCalls(LifecycleCalls):
         wallet_id: str,
         limits: Limits | bytes,
         *,
+        app: str | None = None,
         lifetime: timedelta = DEFAULT_LIFETIME,
         backup: BackupPlan | None = None,
         apart: Mapping[int, Apart] | None = None,
@@ -90,16 +91,24 @@ class DelegationCalls(LifecycleCalls):
         The user's own shares are replaced on the way, for which ``backup`` and ``apart`` are as in :meth:`refresh_wallet`; the address stays.
 
         :param limits: or a policy's layer ``signer`` as JSON.
-        :raises CosignerError: ``delegation_disabled``, ``developer_key_missing``, ``settings_unapproved``, what the enclave refuses, and as
-            :meth:`refresh_wallet`; ``delegation_not_in_force``: its last step failed, after the user's shares were renewed.
+        :param app: whom the user was asked about; by default whoever the settings name now.
+        :raises CosignerError: ``terms_refused``: the app is another by now; ``delegation_disabled``, ``developer_key_missing``,
+            ``settings_unapproved``, what the enclave refuses, and as :meth:`refresh_wallet`; ``delegation_not_in_force``: its last step
+            failed, after the user's shares were renewed.
         :raises PolicyError: the limits are not well formed.
         """
         chosen = (await self.delegation_settings()).settings
+        if app is not None and app != chosen.app:
+            raise CosignerError(
+                "terms_refused",
+                f"The environment's app is {chosen.app!r} by now, and not {app!r}, which the user was asked about.",
+                culprit=Culprit.CLIENT,
+            )
         reply = await self._settle(wallet_id)
         share, wallet = await self._load(wallet_id)
         terms, key = terms_for(chosen, wallet, limits, lifetime=lifetime)
         plan = self._backup_as_before(reply) if backup is None else backup
-        await approving.approve(
+        failure = await approving.approve(
             self._actions,
             self._unlocked(),
             share,
@@ -110,15 +119,16 @@ class DelegationCalls(LifecycleCalls):
             given=given,
         )
         await self._clear_away(reply, plan.locations)
-        for made in await self.delegations(wallet_id):
-            if made.terms.share_set_id == terms.share_set_id:
-                return made
+        for found in await self.delegations(wallet_id):
+            if found.terms.share_set_id == terms.share_set_id:
+                return found
+        why = "" if failure is None else f" ({failure.message})"
         raise CosignerError(
             "delegation_not_in_force",
-            "The enclave did not put the delegation in force: the app signs nothing. Your own shares were renewed on the way. Look at the "
+            f"The enclave did not put the delegation in force{why}: the app signs nothing. Your own shares were renewed on the way. Look at the "
             "environment's settings, and approve again.",
-            culprit=Culprit.ENCLAVE,
-        )
+            culprit=Culprit.ENCLAVE if failure is None else failure.culprit,
+        ) from failure
 
     async def deny_delegation(self, *, denied: bool = True, **given: Unpack[Given]) -> None:
         """Say no to delegated access, or take that back. The environment's apps do not ask again."""

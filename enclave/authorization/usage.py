@@ -86,9 +86,10 @@ class Ledgers:
 
         :param counted: the layers that count this action.
         """
+        who = f"delegates/{wallet_id}/{rules.signer}" if rules.signer else f"signers/{wallet_id}/{user_id}"
         scopes = [
             (f"wallets/{wallet_id}", counted & {"environment", "wallet"}),
-            (f"signers/{wallet_id}/{rules.signer or user_id}", counted & {"signer"}),
+            (who, counted & {"signer"}),
             (f"accounts/{user_id}", counted & {"account"}),
         ]
         async with AsyncExitStack() as locks:

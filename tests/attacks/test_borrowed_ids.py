@@ -23,6 +23,7 @@ from tests.support.delegating import (
     user_with_wallet,
 )
 from tests.support.door import User
+from tests.support.manifests import layer
 from tests.support.world import Host, run
 
 
@@ -82,6 +83,28 @@ def test_attack_a_delegation_named_as_a_user_ends_none_of_their_sessions():
         for _ in range(MAX_OF_USER):
             await attacker.log_in()
         await victim.door.call(d.GetDelegationSettings(), d.DelegationSettingsReply)
+
+    run(scenario)
+
+
+def test_attack_a_delegation_named_as_its_user_is_counted_apart_from_them():
+    """Totals that both kept in one record would be dropped as those of other rules, each time the other one signs."""
+
+    async def scenario():
+        host = await started()
+        user, wallet_id = await user_with_wallet(host)
+        await configure(user)
+        limit = {"asset": "SOL", "totalLimit": "1", "window": "24h"}
+        rules = layer(
+            {"name": "pay", "ruleType": "allow", "chain": "SVM", "valueLimit": limit}, name="signer"
+        ).encode()
+        approval = Approval.of(user, wallet_id, share_set_id=user.user_id, rules=rules)
+        delegate = await approval.run()
+        await delegate.log_in()
+        await delegate.sign()
+        totals = [key for key in host.storage.records if "/usage/" in key]
+        assert totals
+        assert f"environments/sandbox/usage/signers/{wallet_id}/{user.user_id}" not in totals
 
     run(scenario)
 

@@ -432,7 +432,14 @@ def test_all_commands_are_found_by_these_tests() -> None:
         "credential": ["list", "add", "rename", "activate", "deactivate", "remove", "code"],
         "totp": ["enable", "disable", "codes"],
         "recovery": ["key", "start", "finish", "cancel"],
-        "approve": ["signing", "policy"],
+        "approve": [
+            *("signing", "policy"),
+            *("delegation-settings", "delegation-revocation", "delegation-ping"),
+        ],
+        "delegate": [
+            *("approve", "list", "revoke", "tighten", "deny"),
+            *("settings", "configure", "ping", "keygen"),
+        ],
         "wallet": [
             *("create", "import", "list", "show", "address", "refresh", "reshare", "recover"),
             *("backup", "backups", "export", "delete", "hand-over"),
@@ -750,6 +757,8 @@ def test_no_option_takes_a_passphrase_and_no_variable_does() -> None:
         "--passcode-file",
         "--passcode",  # asks for one
         "--no-passcode",
+        "--new-secret",  # makes one
+        "--secret-out",
     }
     sources = [path.read_text() for path in (HOUSE / "cosigner").rglob("*.py")]
     assert not any(re.search(r"environ.*PASS", text) for text in sources)

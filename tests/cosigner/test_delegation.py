@@ -268,6 +268,28 @@ def test_limits_hold_for_the_app_and_not_for_the_user(world: World, tmp_path: Pa
     world.run(scenario, open_store(tmp_path))
 
 
+def test_limits_hold_at_every_path_together(world: World, tmp_path: Path):
+    """A delegate has no other wallet's worth of limits below each derived address."""
+    from cosigner.evm import unsigned_transaction
+
+    wallet, _ = approve(world, tmp_path, "ethereum", Limits(max_per_call="1.1", total="2.5"))
+    content, api_key = delivered(world)
+
+    async def scenario(client: AsyncClient) -> None:
+        async with await delegate(world, content, api_key) as bot:
+            raw = unsigned_transaction(transaction(10**18))
+            one = await bot.sign_evm_transaction(wallet.wallet_id, raw)
+            two = await bot.sign_evm_transaction(wallet.wallet_id, raw, path=[44, 60, 7])
+            senders = {Account.recover_transaction(signed.transaction) for signed in (one, two)}
+            assert wallet.address in senders
+            assert len(senders) == 2
+            with pytest.raises(EnclaveRefused) as caught:
+                await bot.sign_evm_transaction(wallet.wallet_id, raw, path=[44, 60, 8])
+            assert caught.value.code == "policy_denied"
+
+    world.run(scenario, open_store(tmp_path))
+
+
 def test_the_users_old_share_is_worthless_and_a_revoked_delegate_stays_revoked(world: World, tmp_path: Path):
     wallet, made = approve(world, tmp_path, "ethereum")
     content, api_key = delivered(world)
@@ -380,6 +402,53 @@ def test_users_are_asked_on_sign_in_as_the_settings_say(
         assert again.wallets == (ids[0],)
 
     world.run(scenario, open_store(tmp_path))
+
+
+def test_the_app_that_the_user_was_asked_about_is_the_one_that_is_approved(world: World, tmp_path: Path):
+    """Administrators rename it between the question and the answer."""
+
+    async def scenario(client: AsyncClient) -> None:
+        await configure(client)
+        wallet = await client.create_wallet("ethereum")
+        with pytest.raises(CosignerError) as caught:
+            await client.approve_delegation(wallet.wallet_id, LIMITS, app="Your bank")
+        assert caught.value.code == "terms_refused"
+        assert await client.delegations(wallet.wallet_id) == []
+        made = await client.approve_delegation(wallet.wallet_id, LIMITS, app="Trading bot")
+        assert made.terms.app == "Trading bot"
+
+    world.run(scenario, open_store(tmp_path))
+
+
+def test_a_commit_that_is_refused_is_told_as_that_and_leaves_a_wallet_that_signs(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An administrator switches delegated access off between the ceremony and its commit."""
+    import msgspec
+
+    async def scenario(client: AsyncClient) -> None:
+        await configure(client)
+        wallet = await client.create_wallet("ethereum")
+        preparing = client._preparing
+
+        def interrupted(*arguments: Any) -> Any:
+            prepare = preparing(*arguments)
+
+            async def prepared(new: Any) -> None:
+                await prepare(new)
+                await configure(client, msgspec.structs.replace(SETTINGS, enabled=False))
+
+            return prepared
+
+        monkeypatch.setattr(client, "_preparing", interrupted)
+        with pytest.raises(CosignerError, match="does not allow delegated access") as caught:
+            await client.approve_delegation(wallet.wallet_id, LIMITS)
+        assert caught.value.code == "delegation_not_in_force"
+        assert await client.delegations(wallet.wallet_id) == []
+        await client.sign_evm_message(wallet.wallet_id, b"still mine")
+
+    world.run(scenario, open_store(tmp_path))
+    assert not [event for event in events(world) if event.name == "wallet.delegation.created"]
 
 
 def test_a_client_that_knows_the_administrators_wants_their_signatures(world: World, tmp_path: Path):

@@ -279,9 +279,9 @@ def test_totals_of_further_rules_are_counted_apart_from_the_approved_ones():
         await refuses("policy_denied", delegate.sign(pay(delegate.wallet, 10)))
         await delegate.sign(pay(delegate.wallet, 5))
         used = {
-            key.removeprefix(f"environments/sandbox/usage/signers/{delegate.wallet.wallet_id}/")
+            key.removeprefix(f"environments/sandbox/usage/delegates/{delegate.wallet.wallet_id}/")
             for key in host.storage.records
-            if "/usage/signers/" in key
+            if "/usage/delegates/" in key
         }
         share_set_id = delegate.wallet.share_set_id
         assert used == {share_set_id, f"{share_set_id}/tightened"}
