@@ -104,9 +104,9 @@ class LifecycleCalls(RenewalCalls):
         share of the wallet afterwards. Destroy every other copy of the key: whoever has one signs without the enclave.
 
         :param legacy_wallet_id: what the wallet was called where it lived before.
-        :param backup: where the device's share is backed up. An environment that requires one refuses the renewal without it
-            (``backup_required``): the wallet is there then, at its first epoch; back it up and refresh it.
-        :raises CosignerError: ``suite_mismatch``; ``wallet_pending``; ``renewal_pending``.
+        :param backup: where the device's share is backed up. An environment that requires one refuses the renewal without it.
+        :raises CosignerError: ``suite_mismatch``; ``wallet_pending``; ``import_not_renewed``: the wallet is there, at its first epoch, with
+            the shares that this device dealt: refresh it.
         """
         info = await importing.deal(
             self._actions,
@@ -117,7 +117,17 @@ class LifecycleCalls(RenewalCalls):
             legacy_wallet_id=legacy_wallet_id,
             given=given,
         )
-        return await self.refresh_wallet(info.wallet_id, backup=backup)
+        try:
+            return await self.refresh_wallet(info.wallet_id, backup=backup)
+        except CosignerError as error:
+            raise CosignerError(
+                "import_not_renewed",
+                f"The key is imported as wallet {info.wallet_id}, but its shares were not renewed, and this device has seen both: {error.message} "
+                "Do not import it again; refresh the wallet: cosigner wallet refresh.",
+                culprit=error.culprit,
+                reaction=error.reaction,
+                needs=error.needs,
+            ) from error
 
     async def export_key(self, wallet_id: str, **given: Unpack[Given]) -> SecretKey:
         """The whole private key, put together on this device: from then on the wallet is as safe as this device is.

@@ -12,7 +12,9 @@ from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, THRESHOLD
 from . import reshare, settling
 from .backups import files, making
 from .backups.errors import BackupError
+from .backups.locations import LocationError
 from .backups.making import NO_BACKUP, BackupPlan
+from .errors import EnclaveRefused
 from .wallets import Wallet
 
 if TYPE_CHECKING:
@@ -97,9 +99,7 @@ class RenewalCalls:
         :raises EnclaveRefused: ``passcode_wrong``, ``factor_locked``.
         """
         reply = await self._settle(wallet_id)
-        info = _readable(reply, plan.locations)
-        share, locator = await making.open_again(self._actions, reply.wallet, info, plan, given=given)
-        await self._keep_locator(wallet_id, info.backup_id, locator)
+        share = await self._open_any(reply, plan, given)
         return await self._renew(
             share,
             reply,
@@ -108,6 +108,22 @@ class RenewalCalls:
             apart=apart,
             given=given,
         )
+
+    async def _open_any(self, reply: WalletReply, plan: BackupPlan, given: Given) -> KeyShare:
+        """The share in one of the backups; where the newest is not to be had any more, an older one of the same epoch does as well.
+
+        :raises CosignerError: what kept the newest from being read; of what the enclave refuses nothing else is tried.
+        """
+        failures: list[CosignerError] = []
+        for info in _readable(reply, plan.locations):
+            try:
+                share, locator = await making.open_again(self._actions, reply.wallet, info, plan, given=given)
+            except (BackupError, LocationError) as error:
+                failures.append(error)
+                continue
+            await self._keep_locator(reply.wallet.wallet_id, info.backup_id, locator)
+            return share
+        raise failures[0]
 
     async def recover_with_share(
         self,
@@ -139,7 +155,15 @@ class RenewalCalls:
                 if header.epoch != wallet.epoch
                 else "This file is of another wallet or environment.",
             )
-        return await self._renew(share, reply, purpose="recover", backup=backup, apart=apart, given=given)
+        try:
+            return await self._renew(share, reply, purpose="recover", backup=backup, apart=apart, given=given)
+        except EnclaveRefused as error:
+            if error.code != "wrong_context":  # the ceremony binds the public shares of the epoch
+                raise
+            raise BackupError(
+                "backup_outdated",
+                f"The share in this file was made for epoch {header.epoch} and given up; others took its place. Look for a later file.",
+            ) from error
 
     # --- common --------------------------------------------------------------------------------------------------------------
 
@@ -283,12 +307,17 @@ def _proved(reply: WalletReply) -> list[BackupInfo]:
     return sorted(found, key=lambda info: info.created_at, reverse=True)
 
 
-def _readable(reply: WalletReply, locations: Sequence[BackupLocation]) -> BackupInfo:
+def _readable(reply: WalletReply, locations: Sequence[BackupLocation]) -> list[BackupInfo]:
+    """Those that may be read at these locations, newest first; at least one.
+
+    :raises BackupError: ``backup_unknown``.
+    """
     kinds = {location.kind for location in locations}
-    for info in _proved(reply):
-        if kinds & set(info.locations):
-            return info
-    known = sorted({kind for info in _proved(reply) for kind in info.locations})
+    proved = _proved(reply)
+    found = [info for info in proved if kinds & set(info.locations)]
+    if found:
+        return found
+    known = sorted({kind for info in proved for kind in info.locations})
     raise BackupError(
         "backup_unknown",
         f"There is no backup of this wallet's newest shares at {', '.join(sorted(kinds)) or 'no location'}; "

@@ -22,7 +22,7 @@ from protocol.messages import EvmMessagePayload, PsbtPayload, SolanaPayload
 from protocol.wallets import PasscodeSetup
 from tests.cosigner.payloads import psbt, solana_message
 from tests.cosigner.person import Person
-from tests.cosigner.places import Place
+from tests.cosigner.places import Cloud, Place
 from tests.cosigner.world import ENVIRONMENT
 from threshold import KeyShare, ThresholdError, frost_begin, frost_respond
 from threshold.device import SecretKey
@@ -213,6 +213,17 @@ def test_another_place_does_as_well(person: Person) -> None:
     person.signs(wallet)
 
 
+def test_an_older_backup_of_the_same_shares_does_where_the_newest_is_gone(person: Person) -> None:
+    """Two buckets, say; or the host has lost the newer one. Both are of the epoch that counts."""
+    wallet = person.create()
+    plan = BackupPlan([person.cloud], PASSCODE)
+    person.do(lambda client: client.backup_wallet(wallet.wallet_id, plan))
+    person.do(lambda client: client.backup_wallet(wallet.wallet_id, BackupPlan([Cloud()], PASSCODE)))
+    person.new_device("second")
+    person.do(lambda client: client.recover_wallet(wallet.wallet_id, plan))
+    person.signs(wallet)
+
+
 def test_the_share_that_lay_apart_brings_a_wallet_back(person: Person) -> None:
     wallet = person.create()
     apart = {3: Apart(person.cloud, PASSPHRASE)}
@@ -229,6 +240,28 @@ def test_the_share_that_lay_apart_brings_a_wallet_back(person: Person) -> None:
     with pytest.raises(BackupError) as caught:
         person.do(lambda client: client.recover_with_share(blob, PASSPHRASE, apart=apart))
     assert code(caught) == "backup_outdated"
+
+
+def test_a_share_that_lay_apart_and_never_counted_is_said_to_be_worthless(person: Person) -> None:
+    """It was put where it belongs, and then the new shares were given up: the file is of the epoch that was made in their place."""
+    wallet = person.create()
+    apart = {3: Apart(person.cloud, PASSPHRASE)}
+    person.place.down = True
+    with pytest.raises(LocationError):
+        person.do(
+            lambda client: client.reshare_wallet(
+                wallet.wallet_id, parties=3, apart=apart, backup=BackupPlan([person.place])
+            )
+        )
+    (given_up,) = person.cloud.blobs.values()
+    person.do(lambda client: client.reshare_wallet(wallet.wallet_id, parties=3, apart=apart))
+    (good,) = [blob for blob in person.cloud.blobs.values() if blob != given_up]
+    person.new_device("second")
+    with pytest.raises(BackupError) as caught:
+        person.do(lambda client: client.recover_with_share(given_up, PASSPHRASE, apart=apart))
+    assert code(caught) == "backup_outdated"
+    person.do(lambda client: client.recover_with_share(good, PASSPHRASE, apart=apart))
+    person.signs(wallet)
 
 
 def test_a_refresh_renews_a_backup_that_needs_nobody(person: Person) -> None:
@@ -358,7 +391,8 @@ def test_a_host_that_serves_an_older_backup_or_another_wallets_is_found_out(pers
     for wallet in (first, second, first):
         person.do(lambda client, w=wallet: client.backup_wallet(w.wallet_id, plan))
     of_first, of_second, again = person.place.blobs.values()
-    name = list(person.place.blobs)[2]
+    older, _, name = person.place.blobs
+    person.place.blobs[older] = of_second  # which would do as well
     person.new_device("second")
     for served in (of_first, of_second):
         person.place.blobs[name] = served
@@ -463,10 +497,11 @@ def test_where_a_backup_is_required_an_import_is_backed_up_before_it_signs(tmp_p
     wallet = person.do(lambda client: client.import_wallet(key, "solana", backup=plan))
     assert wallet.epoch == 2
     person.signs(wallet)
-    with pytest.raises(EnclaveRefused) as caught:
+    with pytest.raises(CosignerError) as caught:
         person.do(lambda client: client.import_wallet(key, "solana"))
-    assert code(caught) == "backup_required"
     (first,) = [entry.info for entry in ShareStore.wallets(person.directory) if entry.info.epoch == 1]
+    assert code(caught) == "import_not_renewed"
+    assert first.wallet_id in str(caught.value)  # so that nobody imports it again
     person.do(lambda client: client.backup_wallet(first.wallet_id, plan))
     person.do(lambda client: client.refresh_wallet(first.wallet_id))
     person.signs(Wallet.of(first))
