@@ -116,7 +116,9 @@ REQUIREMENTS: Final[dict[type[Message], Requirement]] = {
     a.NewServiceAccount: _ADMINISTRATORS,
 }
 ENVIRONMENT_POLICY: Final = _ADMINISTRATORS
-REFRESH: Final = Requirement(action=True, rules="refresh")  # the same parties get new shares
+REFRESH: Final = Requirement(
+    action=True, rules="refresh", credential=True
+)  # the same parties get new shares; whoever refreshes has the only ones
 ACTIONS: Final = frozenset(
     str(kind.__struct_config__.tag) for kind, requirement in REQUIREMENTS.items() if requirement.action
 )

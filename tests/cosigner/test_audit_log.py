@@ -529,7 +529,7 @@ def test_a_verifier_written_from_the_specification_agrees_on_what_a_host_makes_o
         {"named": bytes([7]) * 32},
         {"key_policy": "editable"},
         {"device": logs.nsm({**logs.PCRS, 0: bytes([1]) * 48})},
-        {"clock": SettableClock(logs.now() + 400_000)},
+        {"clock": SettableClock(logs.now() + 86_400_000)},
     ],
     ids=["key", "policy", "image", "time"],
 )

@@ -54,9 +54,14 @@ TRANSACTION = {
 
 @dataclass
 class Ran:
+    """:ivar err: without the lines that tell of a step that takes long: how long one takes is the machine's affair."""
+
     code: int
     out: str
     err: str
+
+    def __post_init__(self) -> None:
+        self.err = "".join(line for line in self.err.splitlines(keepends=True) if not line.endswith(" …\n"))
 
     @property
     def json(self) -> Any:

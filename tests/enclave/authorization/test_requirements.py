@@ -78,11 +78,11 @@ def test_nothing_reaches_a_share_without_rules(kind):
     assert REQUIREMENTS[kind].rules in {"sign", "create", "reshare", "export", "delegate"}
 
 
-def test_a_refresh_needs_no_credential_and_nothing_else_is_taken_for_one():
+def test_a_refresh_has_rules_of_its_own_and_nothing_else_is_taken_for_one():
     begin = next(request for request in LIFECYCLE if isinstance(request, lifecycle.BeginReshare))
     begin = msgspec.structs.replace(begin, parties=2)
     assert requirement_of(msgspec.structs.replace(begin, purpose="refresh")) is REFRESH
-    assert (REFRESH.rules, REFRESH.credential, REFRESH.action) == ("refresh", False, True)
+    assert (REFRESH.rules, REFRESH.credential, REFRESH.action) == ("refresh", True, True)
     for purpose in ("reshare", "recover"):
         needed = requirement_of(msgspec.structs.replace(begin, purpose=purpose))
         assert (needed.rules, needed.credential) == ("reshare", True)

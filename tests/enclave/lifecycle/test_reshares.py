@@ -408,19 +408,16 @@ def test_attack_an_ecdsa_signature_as_the_enclave_or_as_nobody(party):
 # --- who may ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_thief_of_a_session_refreshes_but_neither_reshares_nor_recovers():
-    """Where the user has a passkey. What a refresh makes, the thief cannot make without the device's share either."""
+def test_attack_a_thief_of_an_unlocked_device_makes_itself_the_only_one_with_a_share():
+    """Where the user has a passkey: whoever renews the shares has the only ones that count, so it must vouch for every renewal."""
 
     async def scenario():
         _, user, wallet = await with_wallet()
         await user.add_passkey()
-        for purpose, parties in (("reshare", 3), ("reshare", 2), ("recover", 2)):
+        for purpose, parties in (("refresh", 2), ("reshare", 3), ("reshare", 2), ("recover", 2)):
             asked = handover(user, wallet.wallet_id, purpose, parties=parties).begin_request()
             assert await refused(user.door.call(asked)) == "factor_required"
-        done = handover(user, wallet.wallet_id)
-        done.take(await user.door.call(done.begin_request(), life.ReshareBegun))
-        await done.store()
-        await done.commit()
+        await handover(user, wallet.wallet_id).run()
         await reshare(user, wallet.wallet_id, 3)
         again = handover(user, wallet.wallet_id).begin_request()  # of two shares for one device
         assert await refused(user.door.call(again)) == "factor_required"
@@ -434,7 +431,7 @@ def test_a_wallet_that_was_handed_over_is_not_refreshed_by_who_had_it():
         robot = await service_account(user)
         wallet = await robot.create()
         done = handover(robot, wallet.wallet_id)
-        await done.begin()
+        await done.begin(authorize=lambda request: robot.authorize(request, by="key"))
         over = a.HandOver(wallet_id=wallet.wallet_id, user_id=user.user_id)
         await robot.door.call(over, authorization=robot.authorize(over, by="key"))
         assert await refused(done.store()) == "not_owner"
