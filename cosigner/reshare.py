@@ -73,7 +73,7 @@ async def renew(
     :param found: what :func:`cosigner.settling.settle` has just found.
     :param parties: of the new set, 2 to 5.
     :raises CosignerError: ``parties_unsupported``; whatever ``prepare``, enclave or host refused. Where nothing was decided the wallet is
-        what it was; else ``renewal_pending``, and :func:`cosigner.settling.settle` goes on.
+        what it was; else ``renewal_pending``, and :func:`cosigner.settling.settle` goes on; ``share_outdated``: another device was first.
     """
     if not THRESHOLD <= parties <= MAX_PARTIES:
         raise CosignerError(
@@ -127,8 +127,7 @@ async def replace_shares(
             await _settled_after(actions, store, decided, error)
             return new.wallet
         # Its rules want a backup first. Nothing was committed, and cannot be once the enclave has dropped its half.
-        await asyncio.to_thread(store.set_aside, wallet.wallet_id)
-        await settling.abort(actions, wallet.wallet_id, new.wallet.epoch)
+        await settling.give_up(actions, store, decided)
         raise
     except CosignerError as error:
         await _settled_after(actions, store, decided, error)
@@ -272,12 +271,19 @@ async def _decide(actions: Actions, store: ShareStore, new: NewShares) -> NextHe
 async def _settled_after(
     actions: Actions, store: ShareStore, decided: NextHeader, cause: CosignerError
 ) -> None:
-    """The commit's answer is missing, or was a refusal: ask how things stand."""
-    wallet = decided.wallet
+    """The commit's answer is missing, or was a refusal: ask how things stand.
+
+    :raises StoreError: ``share_outdated``: another device's new shares count, and not these.
+    :raises CosignerError: ``renewal_pending``.
+    """
+    wallet, newest = decided.wallet, 0
     with contextlib.suppress(CosignerError):
-        await settling.settle(actions, store, wallet.wallet_id)
-        if await asyncio.to_thread(store.decided, wallet.wallet_id) is None:
+        reply = await settling.settle(actions, store, wallet.wallet_id)
+        if (reply.wallet, reply.confirmation) == (wallet, decided.confirmation):
             return
+        newest = reply.wallet.epoch
+    if newest >= wallet.epoch:
+        raise share_outdated(wallet.wallet_id, wallet.epoch - 1, newest) from cause
     raise CosignerError(
         "renewal_pending",
         f"It is not known whether the enclave has put the new shares of wallet {wallet.wallet_id} in force ({cause.message}). This device "

@@ -8,19 +8,22 @@ the enclave's half of it may be aborted at any time.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from protocol.envelope.errors import CosignerError, Culprit
 from protocol.lifecycle import AbortReshare, CommitReshare
 from protocol.messages import GetWallet, WalletReply
 
-from .errors import EnclaveRefused
+from .errors import EnclaveRefused, StoreError
 from .store.shares import share_outdated
 
 if TYPE_CHECKING:
     from .actions import Actions
     from .session import Session
     from .store import NextHeader, ShareStore
+
+_ANOTHERS: Final = frozenset({"reshare_unknown", "invalid_proof", "parties_wrong_count"})
+"""How the enclave refuses to commit a device's shares where another device's wait."""
 
 
 async def ask(actions: Actions, wallet_id: str) -> WalletReply:
@@ -42,15 +45,17 @@ async def settle(actions: Actions, store: ShareStore, wallet_id: str) -> WalletR
 
     :raises CosignerError: ``epoch_stale``: the enclave was given an older record than this device has seen; ``wallet_mismatch``.
     """
-    reply = await ask(actions, wallet_id)
+    # First what this device knows: it may learn more while the answer is on its way, which then is no rollback.
     newest, waiting = await asyncio.to_thread(_known, store, wallet_id)
+    reply = await ask(actions, wallet_id)
     if reply.wallet.epoch < newest:
         raise _rolled_back(reply.wallet.epoch, newest)
     for kind, decided in waiting:
         if await _settle_one(actions, store, decided, kind, reply):
             return await ask(actions, wallet_id)
-    if any(decided.wallet.epoch <= reply.wallet.epoch for _, decided in waiting):
-        await asyncio.to_thread(store.discard_next, wallet_id)  # another device's newer shares count
+    for kind, decided in waiting:
+        if decided.wallet.epoch <= reply.wallet.epoch:  # another device's newer shares count
+            await asyncio.to_thread(store.discard, decided, kind)
     if reply.wallet.epoch > newest:
         await asyncio.to_thread(store.observe, actions.environment, wallet_id, reply.wallet.epoch)
     return reply
@@ -70,7 +75,19 @@ async def commit(actions: Actions, store: ShareStore, decided: NextHeader, kind:
             "The enclave committed other shares than this device asked for; the device keeps both of its own.",
             culprit=Culprit.ENCLAVE,
         )
-    await asyncio.to_thread(store.adopt, wallet.wallet_id, kind)
+    await _adopt(store, decided, kind)
+
+
+async def _adopt(store: ShareStore, decided: NextHeader, kind: str) -> None:
+    """The decided share becomes the active one. Another call or program on this device may have done that a moment ago."""
+    wallet = decided.wallet
+    try:
+        await asyncio.to_thread(store.adopt, wallet.wallet_id, kind)
+    except StoreError as error:
+        if error.code != "wallet_missing":
+            raise
+        if await asyncio.to_thread(store.newest, wallet.wallet_id) < wallet.epoch:
+            raise
 
 
 async def abort(actions: Actions, wallet_id: str, epoch: int) -> None:
@@ -81,22 +98,36 @@ async def abort(actions: Actions, wallet_id: str, epoch: int) -> None:
 async def _settle_one(
     actions: Actions, store: ShareStore, decided: NextHeader, kind: str, reply: WalletReply
 ) -> bool:
-    """Whether the decided share has become the active one."""
-    wallet_id, epoch = decided.wallet.wallet_id, decided.wallet.epoch
+    """Whether something has changed: the decided share has become the active one, or was given up."""
+    epoch = decided.wallet.epoch
     if reply.wallet.epoch >= epoch:
         if (reply.wallet, reply.confirmation) != (decided.wallet, decided.confirmation):
             return False
-        await asyncio.to_thread(store.adopt, wallet_id, kind)
+        await _adopt(store, decided, kind)
         return True
     if reply.status.pending != epoch:
         return False  # the enclave does not know it, or the host hides it: the old share goes on signing
     try:
         await commit(actions, store, decided, kind)
     except EnclaveRefused as error:
-        if error.code not in {"reshare_unknown", "invalid_proof"}:
+        if error.code == "backup_required":
+            await give_up(actions, store, decided, kind)
+        elif error.code in _ANOTHERS:
+            return False
+        else:
             raise
-        return False  # what waits there is another device's
     return True
+
+
+async def give_up(actions: Actions, store: ShareStore, decided: NextHeader, kind: str = "next") -> None:
+    """The enclave's rules do not let these shares count, and never will: nobody can back them up any more. The old share goes on signing.
+
+    :raises CosignerError: as :func:`abort`; :func:`settle` tries it again.
+    """
+    wallet = decided.wallet
+    if kind == "next":
+        await asyncio.to_thread(store.set_aside, wallet.wallet_id)
+    await abort(actions, wallet.wallet_id, wallet.epoch)
 
 
 def _known(store: ShareStore, wallet_id: str) -> tuple[int, list[tuple[str, NextHeader]]]:

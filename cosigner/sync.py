@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from . import evm
 from .client import AsyncClient, ClientOptions
 from .sync_accounts import SyncAccountCalls
+from .sync_delegation import SyncDelegationCalls
 from .sync_lifecycle import SyncLifecycleCalls
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .store import ShareStore
 
 
-class Client(SyncAccountCalls, SyncLifecycleCalls):
+class Client(SyncAccountCalls, SyncDelegationCalls, SyncLifecycleCalls):
     """Runs an :class:`AsyncClient` on an event loop of its own. Use it as a context manager, from one thread.
 
     Every method is the one of :class:`AsyncClient` with the same name.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
 from protocol.envelope.errors import CosignerError
 from protocol.lifecycle import WalletList
 from protocol.messages import WalletReply
@@ -15,12 +13,9 @@ from protocol.wallets import MAX_BACKUPS, WalletEntry, WalletStatus
 from .backups import book as backup_rules
 
 if TYPE_CHECKING:
-    from protocol.wallets import BackupInfo
-
     from .accounts.ownership import WalletRecord, Wallets
     from .actors import Actor
     from .backups import Backups
-    from .backups.book import BackupBook
     from .manifest import LifecycleRules
     from .vault import OpenedWallet, Vault
 
@@ -101,8 +96,8 @@ class Statuses:
             return None
 
     async def _status(self, record: WalletRecord, opened: OpenedWallet, most: int) -> WalletStatus:
-        book, epoch = await self._backups.of(opened.wallet.wallet_id), opened.wallet.epoch
-        backed_up = backup_rules.backed_up(book, record.owner, epoch, opened.confirmation)
+        book = await self._backups.of(opened.wallet.wallet_id)
+        backed_up = backup_rules.backed_up(book, record.owner, opened.current)
         unbacked = self._rules.backup == "required" and not backed_up
         since = opened.current.made_at or record.created_at
         return WalletStatus(
@@ -112,7 +107,7 @@ class Statuses:
             refresh_due=None if opened.retired else self._refresh_due(opened, since),
             pending=None if opened.pending is None else opened.pending.wallet.epoch,
             backed_up=backed_up,
-            backups=_own(book, record.owner, opened)[-most:],
+            backups=backup_rules.listed(book, record.owner, opened)[-most:],
             imported=opened.header.imported,
             legacy_wallet_id=opened.header.legacy_wallet_id,
         )
@@ -123,22 +118,6 @@ class Statuses:
             return since
         age = self._rules.max_epoch_age_s
         return since + age * 1000 if age else None
-
-
-def _own(book: BackupBook, user_id: str, opened: OpenedWallet) -> list[BackupInfo]:
-    """A backup of shares that were there proves nothing of those that took their place."""
-    there = {
-        facts.wallet.epoch: facts.confirmation
-        for facts in (opened.current, opened.pending)
-        if facts is not None
-    }
-    return [
-        backup.info()
-        if there.get(backup.epoch, backup.confirmation) == backup.confirmation
-        else replace(backup.info(), proved_at=None)
-        for backup in book.backups
-        if backup.user_id == user_id
-    ]
 
 
 def _confirmation(opened: OpenedWallet) -> bytes:

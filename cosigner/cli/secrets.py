@@ -39,15 +39,16 @@ def secret(file: Path | None, what: str, option: str, *, new: bool = False) -> b
 
 
 def confirm(options: argparse.Namespace, words: str, warnings: list[str]) -> None:
-    """Say what is about to happen, and go on only if the person types ``words``, or said ``--yes-i-understand``.
+    """Say what is about to happen, always, and go on only if the person types ``words``, or said ``--yes-i-understand``.
 
     :raises CosignerError: ``confirmation_missing``.
     """
+    if options.yes_i_understand or sys.stdin.isatty():
+        for line in warnings:
+            print(line, file=sys.stderr)
     if options.yes_i_understand:
         return
     if sys.stdin.isatty():
-        for line in warnings:
-            print(line, file=sys.stderr)
         print(f"Type {words!r} to go on: ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip() == words:
             return

@@ -312,5 +312,5 @@ def _add_key_output(command: argparse.ArgumentParser) -> None:
 
 def _add_understanding(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--yes-i-understand", action="store_true", help="go on without the warning and the typed confirmation"
+        "--yes-i-understand", action="store_true", help="go on without the typed confirmation"
     )

@@ -92,8 +92,9 @@ class DelegationCalls(LifecycleCalls):
 
         :param limits: or a policy's layer ``signer`` as JSON.
         :param app: whom the user was asked about; by default whoever the settings name now.
-        :raises CosignerError: ``terms_refused``: the app is another by now; ``delegation_disabled``, ``developer_key_missing``, ``settings_unapproved``, what the enclave refuses, and as
-            :meth:`refresh_wallet`.
+        :raises CosignerError: ``terms_refused``: the app is another by now; ``delegation_disabled``, ``developer_key_missing``,
+            ``settings_unapproved``, what the enclave refuses, and as :meth:`refresh_wallet`; ``delegation_not_in_force``: its last step
+            failed, after the user's shares were renewed.
         :raises PolicyError: the limits are not well formed.
         """
         chosen = (await self.delegation_settings()).settings
@@ -121,11 +122,13 @@ class DelegationCalls(LifecycleCalls):
         for found in await self.delegations(wallet_id):
             if found.terms.share_set_id == terms.share_set_id:
                 return found
-        raise failure or CosignerError(
-            "delegation_unknown",
-            "The enclave made no delegation of what was approved.",
-            culprit=Culprit.ENCLAVE,
-        )
+        why = "" if failure is None else f" ({failure.message})"
+        raise CosignerError(
+            "delegation_not_in_force",
+            f"The enclave did not put the delegation in force{why}: the app signs nothing. Your own shares were renewed on the way. Look at the "
+            "environment's settings, and approve again.",
+            culprit=Culprit.ENCLAVE if failure is None else failure.culprit,
+        ) from failure
 
     async def deny_delegation(self, *, denied: bool = True, **given: Unpack[Given]) -> None:
         """Say no to delegated access, or take that back. The environment's apps do not ask again."""

@@ -153,13 +153,20 @@ class ShareFiles:
     def newest(self, wallet_id: str) -> int:
         """The newest epoch of a wallet that this device knows of; 0: none.
 
-        :raises StoreError: ``store_malformed``, ``share_rejected``.
+        A damaged share says nothing here, so that a recovery can take its place: whatever is newer than epoch 1 stands in ``ID.epoch``, too.
+
+        :raises StoreError: ``store_malformed``, ``share_rejected``: of ``ID.epoch``.
         """
         share, path = 0, self._path(wallet_id, "share")
         environment = None
         if path.exists():
-            header = self._open(wallet_id, path)[1]
-            share, environment = header.info.epoch, header.environment
+            try:
+                header = self._open(wallet_id, path)[1]
+            except StoreError as error:
+                if error.code not in {"store_malformed", "share_rejected"}:
+                    raise
+            else:
+                share, environment = header.info.epoch, header.environment
         return max(share, self._remembered(wallet_id, environment))
 
     def observe(self, environment: str, wallet_id: str, epoch: int) -> None:
@@ -224,13 +231,14 @@ class ShareFiles:
         with writing(self._directory), contextlib.suppress(FileNotFoundError):
             rename(self._path(wallet_id, "next"), self._path(wallet_id, "aside"))
 
-    def discard_next(self, wallet_id: str) -> None:
-        """Remove what was decided: newer shares count already.
+    def discard(self, decided: NextHeader, kind: str) -> None:
+        """Remove what was decided: newer shares count already. What another call has decided since stays.
 
-        :raises StoreError: ``store_unwritable``.
+        :raises StoreError: ``store_unwritable``, ``store_malformed``, ``share_rejected``.
         """
-        with writing(self._directory):
-            for kind in ("next", "aside"):
+        wallet_id = decided.wallet.wallet_id
+        if self.decided(wallet_id, kind) == decided:
+            with writing(self._directory):
                 remove(self._path(wallet_id, kind))
 
     # --- common --------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from protocol.wallets import (
 )
 
 if TYPE_CHECKING:
+    from enclave.vault import EpochFacts, OpenedWallet
     from protocol.envelope.errors import CosignerError
 
 _VERIFIER_LABEL: Final = b"cosigner/passcode-verifier/v1"
@@ -36,7 +37,8 @@ class StoredBackup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One backup.
 
     :ivar user_id: who made it; nobody else opens it, whoever owns the wallet by then.
-    :ivar confirmation: the enclave's, of the ceremony that made the share: one epoch can wait more than once, with other shares each time.
+    :ivar confirmation: the enclave's, of the ceremony that made the share. An epoch that was aborted and the one that was made in its place
+        have the same number, and nothing else in common.
     :ivar verifier: SHA-256 of a label and what the right passcode gives; ``None`` where there is no passcode.
     :ivar lockout: passcodes that were tried. Each backup has its own count: whoever makes one more, with a passcode they know, must not be able
         to wipe the slate of another.
@@ -78,15 +80,14 @@ class BackupBook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 EMPTY: Final = BackupBook(version=1, backups=())
 
 
-def add(book: BackupBook, backup: StoredBackup, *, epoch: int) -> BackupBook:
-    """Keep a new backup. Where there is no room, those of older epochs go, and then the oldest that was never proved.
+def add(book: BackupBook, backup: StoredBackup, opened: OpenedWallet) -> BackupBook:
+    """Keep a new backup. Where there is no room, those of shares that neither count nor wait go, and then the oldest that was never proved.
 
-    :param epoch: the wallet's; what is older restores nothing that signs.
     :raises CosignerError: ``too_many_backups``.
     """
     kept = book.backups
     if len(kept) >= MAX_BACKUPS:
-        kept = tuple(old for old in kept if old.epoch >= epoch)
+        kept = tuple(old for old in kept if _live(old, opened))
     if len(kept) >= MAX_BACKUPS:
         unproved = next((old for old in kept if old.proved_at is None), None)
         kept = tuple(old for old in kept if old is not unproved)
@@ -106,7 +107,16 @@ def find(book: BackupBook, backup_id: str, user_id: str) -> StoredBackup:
     for backup in book.backups:
         if backup.backup_id == backup_id and backup.user_id == user_id:
             return backup
-    raise backup_unknown()
+    raise unknown()
+
+
+def listed(book: BackupBook, user_id: str, opened: OpenedWallet) -> list[BackupInfo]:
+    """Those that this user made, but of shares that were aborted."""
+    return [
+        backup.info()
+        for backup in book.backups
+        if backup.user_id == user_id and (backup.epoch < opened.wallet.epoch or _live(backup, opened))
+    ]
 
 
 def prove(
@@ -151,17 +161,25 @@ def use_passcode(book: BackupBook, backup_id: str, user_id: str, proof: bytes) -
     return _with(book, replace(backup, lockout=UNLOCKED))
 
 
-def backed_up(book: BackupBook, user_id: str, epoch: int, confirmation: bytes) -> bool:
-    """Whether a proved backup by this user of their own share of an epoch exists.
-
-    :param confirmation: of the ceremony that made the shares that are meant.
-    """
-    wanted = (user_id, epoch, confirmation, CLIENT_PARTY)
+def backed_up(book: BackupBook, user_id: str, facts: EpochFacts) -> bool:
+    """Whether a proved backup by this user of their own share of this epoch exists."""
     return any(
         backup.proved_at is not None
-        and (backup.user_id, backup.epoch, backup.confirmation, backup.party) == wanted
+        and (backup.user_id, backup.party) == (user_id, CLIENT_PARTY)
+        and is_of(backup, facts)
         for backup in book.backups
     )
+
+
+def is_of(backup: StoredBackup, facts: EpochFacts) -> bool:
+    """Whether the share in it is one of these."""
+    return (backup.epoch, backup.confirmation) == (facts.wallet.epoch, facts.confirmation)
+
+
+def _live(backup: StoredBackup, opened: OpenedWallet) -> bool:
+    """Whether its share counts, or may come to."""
+    pending = opened.pending
+    return is_of(backup, opened.current) or (pending is not None and is_of(backup, pending))
 
 
 def verifier_of(proof: bytes) -> bytes:
@@ -169,8 +187,8 @@ def verifier_of(proof: bytes) -> bytes:
     return hashlib.sha256(_VERIFIER_LABEL + proof).digest()
 
 
-def backup_unknown() -> CosignerError:
-    """There is no such backup, or it is of shares that never counted."""
+def unknown() -> CosignerError:
+    """There is no such backup, or none of these shares."""
     return refusal("backup_unknown", "The wallet has no such backup of this user; list the wallet's backups.")
 
 

@@ -84,8 +84,7 @@ class Backups:
             locations=(),
             lockout=UNLOCKED,
         )
-        epoch = opened.wallet.epoch
-        await self._change(request.wallet_id, lambda book: rules.add(book, backup, epoch=epoch))
+        await self._change(request.wallet_id, lambda book: rules.add(book, backup, opened))
         reply = self._key(request.wallet_id, backup)
         await self._open_slot(reply.locator)
         return reply
@@ -93,14 +92,14 @@ class Backups:
     async def confirm(self, actor: Actor, opened: OpenedWallet, request: ConfirmBackup) -> None:
         """A backup was read back: the share that came out of it proves itself.
 
-        :raises CosignerError: ``backup_unknown``; ``epoch_stale``, ``epoch_superseded``: it is of another epoch than those that count or
-            wait; and those of records.
+        :raises CosignerError: ``backup_unknown``, also if it is of shares that were aborted; ``epoch_stale``, ``epoch_superseded``: it is of
+            another epoch than those that count or wait; and those of records.
         :raises ThresholdError: ``invalid_proof``.
         """
         book = await self.of(request.wallet_id)
         backup = rules.find(book, request.backup_id, actor.user_id)
-        if opened.facts_of(backup.epoch).confirmation != backup.confirmation:
-            raise rules.backup_unknown()  # of shares that were aborted, and the same epoch has others now
+        if not rules.is_of(backup, opened.facts_of(backup.epoch)):
+            raise rules.unknown()
         context = backup_context(
             environment=self._environment,
             wallet_id=request.wallet_id,
@@ -164,12 +163,11 @@ class Backups:
         """
         if not self._required:
             return
-        epoch = opened.wallet.epoch if epoch is None else epoch
-        confirmation = opened.facts_of(epoch).confirmation
-        if not rules.backed_up(await self.of(opened.wallet.wallet_id), actor.user_id, epoch, confirmation):
+        facts = opened.current if epoch is None else opened.facts_of(epoch)
+        if not rules.backed_up(await self.of(opened.wallet.wallet_id), actor.user_id, facts):
             raise refusal(
                 "backup_required",
-                f"This environment wants a backup of your share of epoch {epoch} first; make one and confirm it.",
+                f"This environment wants a backup of your share of epoch {facts.wallet.epoch} first; make one and confirm it.",
             )
 
     async def _spend_attempt(self, wallet_id: str, backup: StoredBackup, proof: bytes) -> None:

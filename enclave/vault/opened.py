@@ -10,7 +10,7 @@ from protocol.wallets import ENCLAVE_PARTY, WalletInfo
 from threshold import derive_public_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from enclave.authorization.permits import Permit
     from threshold import KeyShare
@@ -28,10 +28,17 @@ class OpenedWallet:
     :ivar pending: the epoch that waits to be committed, if there is one.
     """
 
-    __slots__ = ("_pending_share", "_share", "current", "header", "pending")
+    __slots__ = ("_pending_share", "_require_newest", "_share", "current", "header", "pending")
 
-    def __init__(self, header: ShareSetHeader, share: KeyShare | None, pending: KeyShare | None) -> None:
+    def __init__(
+        self,
+        header: ShareSetHeader,
+        share: KeyShare | None,
+        pending: KeyShare | None,
+        require_newest: Callable[[OpenedWallet], None],
+    ) -> None:
         self.header = header
+        self._require_newest = require_newest
         self._share = share
         self._pending_share = pending
         self.pending: EpochFacts | None = header.pending
@@ -68,11 +75,7 @@ class OpenedWallet:
         :raises CosignerError: ``wallet_retired``; ``reshare_pending``: the share set is new, and waits to be committed.
         """
         if self.retired:
-            raise CosignerError(
-                "wallet_retired",
-                "This wallet was deleted: its shares are destroyed. Only its public facts are left.",
-                culprit=Culprit.CLIENT,
-            )
+            raise deleted()
         if self.header.active is None:
             raise CosignerError(
                 "reshare_pending",
@@ -89,11 +92,7 @@ class OpenedWallet:
         if self.wallet.epoch < epoch:
             raise stale()
         if self.wallet.epoch > epoch:
-            raise CosignerError(
-                "epoch_superseded",
-                f"The wallet's shares are at epoch {self.wallet.epoch}; the share of epoch {epoch} is no longer valid.",
-                culprit=Culprit.CLIENT,
-            )
+            raise superseded(self.wallet.epoch, epoch)
 
     def facts_of(self, epoch: int) -> EpochFacts:
         """Those of the current epoch, or of the one that waits.
@@ -144,13 +143,14 @@ class OpenedWallet:
             share.verify_proof(party, context, proof)
 
     def release(self, permit: Permit) -> KeyShare:
-        """The active share.
+        """The active share, if it still is that: the host may have held a request up since the record was opened.
 
         :raises PermitError: the permit is spent, or for another wallet.
-        :raises CosignerError: as :meth:`require_live`.
+        :raises CosignerError: as :meth:`require_live`; ``epoch_superseded``.
         """
         permit.spend(environment=self.header.environment, wallet_id=self.header.wallet_id)
         self.require_live()
+        self._require_newest(self)
         return _present(self._share)
 
     def both_shares(self) -> tuple[KeyShare | None, KeyShare | None]:
@@ -172,6 +172,24 @@ def stale() -> CosignerError:
         "The host's storage serves an older state of this wallet than it must have.",
         culprit=Culprit.STORAGE,
         reaction=Reaction.RETRY,
+    )
+
+
+def superseded(newest: int, epoch: int) -> CosignerError:
+    """A share's epoch is over."""
+    return CosignerError(
+        "epoch_superseded",
+        f"The wallet's shares are at epoch {newest}; the share of epoch {epoch} is no longer valid.",
+        culprit=Culprit.CLIENT,
+    )
+
+
+def deleted() -> CosignerError:
+    """A share set is retired."""
+    return CosignerError(
+        "wallet_retired",
+        "This wallet was deleted: its shares are destroyed. Only its public facts are left.",
+        culprit=Culprit.CLIENT,
     )
 
 

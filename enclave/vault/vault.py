@@ -22,7 +22,7 @@ from protocol.wallets import ENCLAVE_PARTY, WalletInfo
 
 from . import forms, version1
 from .forms import EpochFacts, ShareSetHeader, StoredShareSet
-from .opened import OpenedWallet, stale
+from .opened import OpenedWallet, deleted, stale, superseded
 
 if TYPE_CHECKING:
     from enclave.authorization.permits import Permit
@@ -36,10 +36,14 @@ _Name = tuple[str, str]  # wallet, share set
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """The newest state of a record that this enclave has seen or written."""
+    """The newest state of a record that this enclave has seen or written.
+
+    :ivar epoch: that counts; 0: the shares are destroyed.
+    """
 
     revision: int
     digest: bytes
+    epoch: int
 
 
 class Vault:
@@ -206,23 +210,22 @@ class Vault:
             raise StorageConflictError(newest.revision)
         value = forms.seal(self._sealing_key, header, active, pending)
         await self._storage.put(self._key(name), value, expected=expected, epoch=header.revision)
-        newest = self._newest.get(name)
-        if newest is None or newest.revision <= header.revision:  # a reader may have seen a later one
-            self._remember(name, _Newest(header.revision, _digest(value)))
-        return OpenedWallet(header, active, pending)
+        opened = OpenedWallet(header, active, pending, self._require_newest)
+        newest, written = self._newest.get(name), _newest(opened, value)
+        if newest is None or newest.revision < written.revision:  # a reader may have seen a later one
+            self._remember(name, written)
+        elif newest.revision == written.revision and newest != written:
+            raise _forked()  # the host acknowledged another change at once with this one
+        return opened
 
     def _accept(self, name: _Name, found: Found, newest: _Newest | None) -> OpenedWallet:
         """Judge what storage gave. The epoch that it reports beside the value is not used."""
         opened = self._open(name, found.value)
-        seen = _Newest(opened.revision, _digest(found.value))
+        seen = _newest(opened, found.value)
         if newest is not None and seen.revision < newest.revision:
             raise stale()
         if newest is not None and seen.revision == newest.revision and seen.digest != newest.digest:
-            raise CosignerError(
-                "record_forked",
-                "The host's storage serves another record of this wallet in place of the one of the same revision.",
-                culprit=Culprit.STORAGE,
-            )
+            raise _forked()
         self._remember(name, seen)
         return opened
 
@@ -234,8 +237,21 @@ class Vault:
         if named != expected:
             raise forms.rejected("it was sealed for another wallet, party or environment")
         if isinstance(stored, StoredShareSet):
-            return OpenedWallet(header, *forms.unseal(self._sealing_key, stored))
-        return OpenedWallet(header, version1.unseal(self._sealing_key, stored), None)
+            return OpenedWallet(header, *forms.unseal(self._sealing_key, stored), self._require_newest)
+        return OpenedWallet(header, version1.unseal(self._sealing_key, stored), None, self._require_newest)
+
+    def _require_newest(self, opened: OpenedWallet) -> None:
+        """That the epoch of what was opened has not ended here since.
+
+        :raises CosignerError: ``wallet_retired``, ``epoch_superseded``.
+        """
+        newest = self._newest.get((opened.header.wallet_id, opened.header.share_set_id))
+        if newest is None or newest.revision <= opened.revision:
+            return
+        if not newest.epoch:
+            raise deleted()
+        if newest.epoch != opened.wallet.epoch:
+            raise superseded(newest.epoch, opened.wallet.epoch)
 
     def _spend(self, permit: Permit, opened: OpenedWallet) -> None:
         permit.spend(environment=self._environment, wallet_id=opened.header.wallet_id)
@@ -276,8 +292,17 @@ def _parse(value: bytes) -> StoredShareSet | version1.StoredShare:
         return cbor.decode(value, version1.StoredShare, limit=MAX_STORED_VALUE, culprit=Culprit.STORAGE)
 
 
-def _digest(value: bytes) -> bytes:
-    return hashlib.sha256(value).digest()[:16]
+def _newest(opened: OpenedWallet, value: bytes) -> _Newest:
+    epoch = 0 if opened.retired else opened.wallet.epoch
+    return _Newest(opened.revision, hashlib.sha256(value).digest()[:16], epoch)
+
+
+def _forked() -> CosignerError:
+    return CosignerError(
+        "record_forked",
+        "The host's storage serves another record of this wallet in place of the one of the same revision.",
+        culprit=Culprit.STORAGE,
+    )
 
 
 def _conflict() -> CosignerError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import time
 import typing
@@ -218,6 +219,39 @@ def test_attack_what_waits_for_storage_does_not_outlive_its_session_key(act, par
         read.let_go()
         await refuses("session_key_rejected", under_way)
         assert host.storage.records == after
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("over", ["renewed", "deleted"])
+def test_attack_a_signature_that_waits_for_the_log_is_not_made_with_a_share_that_is_over(over):
+    """Whoever stole a device signs with its share; the host holds that up until the user has made the share worthless, then lets it go."""
+
+    async def scenario():
+        host = await started()
+        user, wallet = await with_wallet(host)
+        thief = dataclasses.replace(user, door=None, shares=dict(user.shares))
+        await thief.reopen()
+        if over == "renewed":
+            renewal = handover(user, wallet)
+            await renewal.begin()
+            await renewal.store()
+            request = renewal.commit_request()
+        else:
+            request = life.DeleteWallet(wallet_id=wallet)
+        put = Held(host.storage, "put", lambda key, *_, **__: f"/wallets/{wallet}/" in key)
+        ending = asyncio.create_task(
+            user.door.call(request, m.WalletReply, authorization=user.authorize(request))
+        )
+        await put.reached.wait()
+        spy, log = watch(host), Held(host.storage, "append_log")
+        stolen = asyncio.create_task(thief.sign(wallet, payment(thief, wallet)))
+        await log.reached.wait()
+        put.let_go()
+        await ending
+        log.let_go()
+        await refuses("epoch_superseded" if over == "renewed" else "wallet_retired", stolen)
+        assert spy.released == 0
 
     run(scenario)
 

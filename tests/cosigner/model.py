@@ -251,6 +251,8 @@ class Model:
             confirmation=target.confirmation,
         )
         parties = [party for party in range(1, target.wallet.parties + 1) if party != ENCLAVE_PARTY]
+        if len(parties) != len(request.proofs):
+            raise _refused("parties_wrong_count")
         for party, proof in zip(parties, request.proofs, strict=True):
             target.share.verify_proof(party, context, proof)
         if target is pending:

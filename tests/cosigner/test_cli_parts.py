@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosigner.backups.files import seal_offline
 from cosigner.cli import commands, describe, inputs
 from cosigner.cli import main as run_main
 from cosigner.cli.main import _parser
@@ -22,6 +24,7 @@ from cosigner.errors import CosignerError, StoreError
 from cosigner.evm import unsigned_transaction
 from cosigner.store import ShareStore
 from protocol.envelope.errors import Culprit, Reaction
+from tests.cosigner.ceremonies import ceremony
 from tests.cosigner.payloads import psbt, solana_message
 from threshold import PayloadError, ThresholdError
 from threshold.payload import evm_transaction_inspect
@@ -371,3 +374,33 @@ def test_any_text_is_a_path_or_none(text: str) -> None:
     assert path
     assert all(0 <= index < 1 << 31 for index in path)
     assert inputs.derivation_path("/".join(map(str, path))) == path
+
+
+# --- what cannot be undone --------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_put_together_after_plain_warnings_also_where_nobody_types(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ShareStore.create(tmp_path / "store", b"passphrase")
+    made = ceremony("ethereum")
+    store.save_pending("sandbox", made.state, made.wallet)
+    store.activate(made.wallet.wallet_id, made.confirmations)
+    share, passphrase = tmp_path / "share", tmp_path / "passphrase"
+    share.write_bytes(
+        seal_offline(made.enclave_share, made.wallet, environment="sandbox", passphrase=b"passphrase")
+    )
+    passphrase.write_bytes(b"passphrase")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    command = [
+        *("recover-offline", "--store", str(tmp_path / "store"), "--passphrase-file", str(passphrase)),
+        *("--wallet", made.wallet.wallet_id, "--share-file", str(share)),
+        *("--share-passphrase-file", str(passphrase), "--out", "-"),
+    ]
+    assert run_main(command) != 0
+    told = capsys.readouterr()
+    assert "whole private key into one place" in told.err
+    assert run_main([*command, "--yes-i-understand", "--json"]) == 0
+    told = capsys.readouterr()
+    assert "whole private key into one place" in told.err
+    assert Account.from_key(json.loads(told.out)["key"]).address == json.loads(told.out)["address"]

@@ -19,6 +19,7 @@ from solders.signature import Signature
 from solders.transaction import Transaction
 
 from cosigner import approvals
+from cosigner.actions import Actions
 from cosigner.client import AsyncClient
 from cosigner.config import AdministratorKey, Administrators
 from cosigner.delegate import (
@@ -32,11 +33,17 @@ from cosigner.delegate import (
 )
 from cosigner.delegation import DelegatedShare, Limits
 from cosigner.delegation.files import new_encryption_key, settings_from, settings_json
-from cosigner.errors import EnclaveRefused
+from cosigner.errors import EnclaveRefused, HostError
 from cosigner.keys import SigningKey
 from enclave.manifest import KmsEndpoint, Manifest
-from protocol.delegation import DelegationConfigured, DelegationSettings, DeveloperKey, SetDelegationSettings
-from protocol.envelope.errors import CosignerError
+from protocol.delegation import (
+    CommitDelegation,
+    DelegationConfigured,
+    DelegationSettings,
+    DeveloperKey,
+    SetDelegationSettings,
+)
+from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from protocol.envelope.messages import OutboxEvent
 from protocol.hybrid import DecryptionKey, parse
 from protocol.intents import subject_of
@@ -305,6 +312,38 @@ def test_the_users_old_share_is_worthless_and_a_revoked_delegate_stays_revoked(w
     world.run(refused, open_store(tmp_path))
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_delegation_that_was_not_committed_is_not_said_to_be_in_force(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool
+):
+    """The last request is refused, or does not arrive: the user's new shares come to count all the same, and the delegation does not."""
+    real = Actions.act
+
+    async def act(self: Actions, request: Any, kind: Any, **more: Any) -> Any:
+        if isinstance(request, CommitDelegation):
+            if lost:
+                raise HostError("host_unreachable", "down")
+            raise EnclaveRefused(
+                "developer_key_refused", "rotated", culprit=Culprit.CLIENT, reaction=Reaction.ABORT
+            )
+        return await real(self, request, kind, **more)
+
+    monkeypatch.setattr(Actions, "act", act)
+
+    async def scenario(client: AsyncClient) -> None:
+        await configure(client)
+        wallet = await client.create_wallet("ethereum")
+        with pytest.raises(CosignerError) as caught:
+            await client.approve_delegation(wallet.wallet_id, LIMITS)
+        assert caught.value.code == "delegation_not_in_force"
+        assert await client.delegations(wallet.wallet_id) == []
+        signed = await client.sign_evm_message(wallet.wallet_id, b"gm")
+        assert Account.recover_message(encode_defunct(b"gm"), signature=signed.signature) == wallet.address
+
+    world.run(scenario, open_store(tmp_path))
+    assert "wallet.delegation.created" not in {event.name for event in events(world)}
+
+
 @pytest.mark.parametrize("settings", [None, dataclasses.replace])
 def test_nothing_is_delegated_where_it_is_not_enabled(settings: Any, tmp_path: Path):
     import msgspec
@@ -402,9 +441,9 @@ def test_a_commit_that_is_refused_is_told_as_that_and_leaves_a_wallet_that_signs
             return prepared
 
         monkeypatch.setattr(client, "_preparing", interrupted)
-        with pytest.raises(EnclaveRefused) as caught:
+        with pytest.raises(CosignerError, match="does not allow delegated access") as caught:
             await client.approve_delegation(wallet.wallet_id, LIMITS)
-        assert caught.value.code == "delegation_disabled"
+        assert caught.value.code == "delegation_not_in_force"
         assert await client.delegations(wallet.wallet_id) == []
         await client.sign_evm_message(wallet.wallet_id, b"still mine")
 

@@ -498,3 +498,17 @@ def test_a_deleted_wallet_is_gone_here_and_there(person: Person) -> None:
     with pytest.raises(StoreError):
         person.do(lambda client: client.sign_solana(wallet.wallet_id, solana_message(wallet.address)))
     assert ShareStore.receipts(person.directory, wallet.wallet_id)
+
+
+def test_a_wallet_whose_file_is_damaged_is_recovered_over_it(person: Person) -> None:
+    wallet = person.create()
+    plan = BackupPlan([person.place])
+    person.do(lambda client: client.backup_wallet(wallet.wallet_id, plan))
+    for epoch, damaged in ((2, b""), (3, b"\x00" * 100)):
+        (person.directory / f"{wallet.wallet_id}.share").write_bytes(damaged)
+        with pytest.raises(StoreError) as caught:
+            person.do(lambda client: client.sign_solana(wallet.wallet_id, solana_message(wallet.address)))
+        assert code(caught) == "store_malformed"
+        person.do(lambda client: client.recover_wallet(wallet.wallet_id, plan))
+        person.signs(wallet)
+        assert person.share(wallet).epoch == epoch

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +255,156 @@ def test_rules_that_want_a_backup_first_leave_the_wallet_as_it_was(device: Devic
     assert device.model.record.pending is None
     assert device.signs()
     assert device.share().epoch == 1
+
+
+def decided_and_dead(device: Device, parties: int = 2) -> None:
+    """The device dies after it has decided, before the enclave hears of it."""
+    down = False
+
+    def fault(request: Any) -> When | None:
+        nonlocal down
+        down = down or request.kind == "reshare_commit"
+        return "before" if down else None
+
+    device.model.fault = fault
+    with pytest.raises(CosignerError):
+        device.renew(parties, purpose="reshare")
+    device.model.fault = lambda _: None
+    assert files(device) >= {".share", ".next"}
+
+
+def test_rules_that_want_a_backup_first_do_not_lock_a_device_that_died_after_it_decided(
+    device: Device,
+) -> None:
+    device.model.backup_required = True
+    decided_and_dead(device)
+    assert device.signs()
+    assert (device.share().epoch, device.model.record.pending) == (1, None)
+    device.model.backup_required = False
+    device.renew()
+    assert device.signs()
+
+
+def test_a_commit_refused_for_want_of_a_backup_whose_abort_is_lost_does_not_lock_the_device(
+    device: Device,
+) -> None:
+    device.model.backup_required = True
+    device.model.fault = lambda request: "before" if request.kind == "reshare_abort" else None
+    with pytest.raises(CosignerError):
+        device.renew()
+    device.model.fault = lambda _: None
+    assert device.model.record.pending is not None
+    assert device.signs()
+    device.model.backup_required = False
+    device.renew()
+    assert device.signs()
+
+
+def test_two_that_settle_at_once_on_one_device_both_find_it_settled(device: Device) -> None:
+    """Two calls of one program, or two programs: the second has committed and adopted before the first one's commit arrives."""
+    decided_and_dead(device)
+    first = True
+
+    def fault(request: Any) -> When | None:
+        nonlocal first
+        if request.kind == "reshare_commit" and first:
+            first = False
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(device.settle).result()
+        return None
+
+    device.model.fault = fault
+    device.settle()
+    assert not first
+    assert device.share().epoch == 2
+    assert device.signs()
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """While the first answer about the wallet is on its way, something else happens on the device."""
+    real, first = Model._answer, True
+
+    def answer(model: Model, request: Any, session: Any) -> Any:
+        nonlocal first
+        reply = real(model, request, session)
+        if request.kind == "wallet_get" and first:
+            first = False
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(act).result()
+        return reply
+
+    monkeypatch.setattr(Model, "_answer", answer)
+
+
+def test_a_renewal_that_ends_while_an_answer_is_on_its_way_is_no_rollback(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, device.renew)
+    device.settle()
+    assert device.share().epoch == 2
+    assert device.signs()
+
+
+def test_an_answer_that_the_host_holds_back_does_not_undo_what_was_decided_meanwhile(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call asks while an old decision is open. Before the answer arrives, another has dropped that, and decided again."""
+    other = Device(device.model, tmp_path / "other")
+    shutil.copytree(device.directory, other.directory)
+    decided_and_dead(device)
+    asyncio.run(settling.abort(device.model, device.model.wallet_id, 2))  # type: ignore[arg-type]
+    other.renew()
+
+    def decide_again() -> None:
+        device.settle()  # which drops it: the other device's shares count
+        device.model.fault = lambda request: "before" if request.kind == "reshare_commit" else None
+        with pytest.raises(CosignerError):
+            device.renew(share=other.share(), purpose="recover")
+        device.model.fault = lambda _: None
+
+    meanwhile(monkeypatch, decide_again)
+    device.settle()
+    assert ".next" in files(device)
+    assert device.signs()
+    assert device.share().epoch == 3
+
+
+def test_what_another_device_left_waiting_for_more_parties_does_not_lock_the_device(
+    device: Device, tmp_path: Path
+) -> None:
+    other = Device(device.model, tmp_path / "other")
+    shutil.copytree(device.directory, other.directory)
+    decided_and_dead(device)
+    asyncio.run(settling.abort(device.model, device.model.wallet_id, 2))  # type: ignore[arg-type]
+    decided_and_dead(other, 3)
+    assert device.signs()
+    assert other.signs()
+    assert other.share().epoch == 2
+
+
+def test_a_renewal_that_another_device_overtook_is_not_said_to_have_worked(
+    device: Device, tmp_path: Path
+) -> None:
+    """Between the decision and its commit another device aborts it, and renews the shares itself."""
+    other = Device(device.model, tmp_path / "other")
+    shutil.copytree(device.directory, other.directory)
+    overtaken = False
+
+    def fault(request: Any) -> When | None:
+        nonlocal overtaken
+        if request.kind == "reshare_commit" and not overtaken:
+            overtaken = True
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(other.renew).result()
+        return None
+
+    device.model.fault = fault
+    with pytest.raises(StoreError) as caught:
+        device.renew()
+    assert caught.value.code == "share_outdated"
+    assert other.signs()
+    with pytest.raises(StoreError):
+        device.share()
 
 
 # --- rollback ----------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ import errno
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from cosigner.errors import StoreError
 from cosigner.store import ShareFile, ShareStore, StoreFile
 from cosigner.store import formats as store_formats
+from cosigner.store.files import write
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit
 from tests.cosigner.ceremonies import Ceremony, ceremony
@@ -522,3 +525,23 @@ def test_one_damaged_file_does_not_hide_the_other_wallets(tmp_path: Path) -> Non
     active(store)
     (tmp_path / "0f8fad5b-d9cb-469f-a165-70867728950e.share").write_bytes(b"junk")
     assert len(ShareStore.wallets(tmp_path)) == 1
+
+
+def test_two_that_write_one_file_at_once_both_succeed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls of one program run in threads: each has written, and not yet renamed, when the other does."""
+    both, real = threading.Barrier(2), os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            both.wait(10)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    contents = [b"one" * 100, b"other"]
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(write, tmp_path / "file", content) for content in contents]:
+            done.result()
+    assert (tmp_path / "file").read_bytes() in contents
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

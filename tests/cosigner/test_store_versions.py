@@ -74,3 +74,50 @@ def test_a_session_key_of_version_1_opens(store: ShareStore) -> None:
     registered = store.session_key("sandbox", None)
     assert registered is not None
     assert (registered.user_id, registered.expires_at) == (USER, 1_800_000_000_000)
+
+
+# --- renewals and imports ----------------------------------------------------------------------------------------------------------
+
+RENEWALS = DATA / "store-v1-renewals"
+RENEWED = json.loads((RENEWALS / "facts.json").read_text())
+
+
+@pytest.fixture
+def renewals(tmp_path: Path) -> ShareStore:
+    shutil.copytree(RENEWALS, tmp_path / "store")
+    return ShareStore.unlock(tmp_path / "store", PASSPHRASE)
+
+
+def signs_with_the_enclaves(store: ShareStore, wallet_id: str) -> None:
+    record = (RENEWALS / f"{wallet_id}.enclave").read_bytes()
+    theirs = SealingKey.from_data_key(ENCLAVE_KEY).open_share(record, b"fixture")
+    share, stored = store.load(wallet_id)
+    nonces, commitments = frost_begin(share, 1)
+    answer = frost_respond(theirs, [b"message"], {1: commitments})
+    (signature,) = nonces.finish(share, [b"message"], {2: answer})
+    verify_signature(share.suite, stored.info.public_key, b"message", signature)
+
+
+@pytest.mark.parametrize(("kind", "parties"), [("next", 3), ("aside", 2)])
+def test_what_version_1_had_decided_is_adopted(renewals: ShareStore, kind: str, parties: int) -> None:
+    wallet_id = RENEWED[kind]["wallet_id"]
+    decided = renewals.decided(wallet_id, kind)
+    assert decided is not None
+    assert (decided.wallet.epoch, decided.wallet.parties, len(decided.proofs)) == (2, parties, parties - 1)
+    assert decided.wallet.public_key.hex() == RENEWED[kind]["public_key"]
+    renewals.adopt(wallet_id, kind)
+    signs_with_the_enclaves(renewals, wallet_id)
+
+
+def test_the_newest_epoch_and_the_locators_of_version_1_are_known(renewals: ShareStore) -> None:
+    wallet_id = RENEWED["adopted"]["wallet_id"]
+    signs_with_the_enclaves(renewals, wallet_id)
+    (renewals._directory / f"{wallet_id}.share").unlink()
+    assert renewals.newest(wallet_id) == 2  # as its own file says
+    assert renewals.locators("sandbox", wallet_id) == {"5a0c1e2f-0000-4000-8000-0000000000b1": "ab" * 32}
+
+
+def test_a_pending_import_of_version_1_becomes_a_share_that_signs(renewals: ShareStore) -> None:
+    facts = RENEWED["imported"]
+    renewals.activate(facts["wallet_id"], {2: bytes.fromhex(facts["confirmation"])})
+    signs_with_the_enclaves(renewals, facts["wallet_id"])

@@ -499,3 +499,73 @@ def test_what_is_asked_about_backups_stands_in_the_log_without_anything_that_ope
         }
 
     run(scenario)
+
+
+# --- shares that were aborted ------------------------------------------------------------------------------------------------
+
+
+async def aborted_with_backup(user: User, wallet: m.WalletInfo) -> life.BackupKey:
+    """New shares are backed up, which is proved, and then given up."""
+    first = handover(user, wallet.wallet_id)
+    await first.begin()
+    await first.store()
+    key = await back_up(user, wallet.wallet_id, first.shares[1])
+    await user.door.call(life.AbortReshare(wallet_id=wallet.wallet_id, epoch=wallet.epoch + 1))
+    return key
+
+
+def test_attack_a_backup_of_shares_that_were_aborted_stands_in_for_the_next_ones():
+    async def scenario():
+        _, user, wallet = await with_wallet(REQUIRED)
+        await back_up(user, wallet.wallet_id)
+        await aborted_with_backup(user, wallet)
+        second = handover(user, wallet.wallet_id)
+        await second.begin()
+        await second.store()
+        assert await refused(user.door.call(second.commit_request())) == "backup_required"
+        good = await back_up(user, wallet.wallet_id, second.shares[1])
+        await second.commit()
+        found = await status(user, wallet)
+        assert found.backed_up
+        assert [one.backup_id for one in found.backups if one.epoch == 2] == [good.backup_id]
+        await signs(user, user.wallets[wallet.wallet_id])
+
+    run(scenario)
+
+
+def test_a_backup_of_shares_that_were_aborted_is_none_of_the_wallets():
+    async def scenario():
+        _, user, wallet = await with_wallet()
+        await aborted_with_backup(user, wallet)
+        assert (await status(user, wallet)).backups == []
+        await handover(user, wallet.wallet_id).run()
+        found = await status(user, wallet)
+        assert (found.backed_up, found.backups) == (False, [])
+
+    run(scenario)
+
+
+def test_a_backup_that_was_begun_for_shares_that_were_aborted_is_not_proved_by_the_next_ones():
+    async def scenario():
+        _, user, wallet = await with_wallet()
+        first = handover(user, wallet.wallet_id)
+        await first.begin()
+        await first.store()
+        key = await back_up(user, wallet.wallet_id, first.shares[1], prove=False)
+        await user.door.call(life.AbortReshare(wallet_id=wallet.wallet_id, epoch=2))
+        second = handover(user, wallet.wallet_id)
+        await second.run()
+        proof = confirm_request(wallet.wallet_id, key.backup_id, second.shares[1])
+        assert await refused(user.door.call(proof)) == "backup_unknown"
+
+    run(scenario)
+
+
+def test_backups_of_shares_that_were_aborted_make_room():
+    async def scenario():
+        _, user, wallet = await with_wallet()
+        for _ in range(MAX_BACKUPS + 1):
+            await aborted_with_backup(user, wallet)
+        assert (await status(user, wallet)).backups == []
+
+    run(scenario)

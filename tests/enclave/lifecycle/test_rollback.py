@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +14,7 @@ from protocol import lifecycle as life
 from protocol import messages as m
 from protocol.envelope import cbor
 from protocol.envelope.errors import Culprit, Reaction
-from tests.support.door import Refused, User
+from tests.support.door import Door, Refused, User
 from tests.support.lives import Handover, handover, signs
 from tests.support.world import Host, run
 
@@ -243,5 +245,32 @@ def test_what_a_host_gains_by_rolling_back_across_a_restart_is_an_old_share_of_t
         await story.restart()
         story.user.shares[story.wallet.wallet_id] = stolen
         await signs(story.user, story.wallet)
+
+    run(scenario)
+
+
+def test_attack_a_host_that_acknowledges_both_of_two_changes_at_once():
+    """A commit and an abort of the same epoch, sent together: were both answered as done, the device would drop the share of the epoch that goes on."""
+
+    async def scenario() -> None:
+        story = await Story().begin()
+        waiting = await story.waiting()
+        identity = story.user.session_key.auth(story.user.user_id)
+        other = await Door.open(story.host, authenticate=identity)
+        storage, both = story.host.storage, asyncio.Barrier(2)
+        honest = storage.put
+
+        async def put(key: str, value: bytes, **more: Any) -> None:
+            if key != story.key:
+                return await honest(key, value, **more)
+            await both.wait()  # and is acknowledged, whatever was there
+
+        storage.put = put
+        abort = life.AbortReshare(wallet_id=story.wallet.wallet_id, epoch=2)
+        answers = await asyncio.gather(
+            story.user.door.call(waiting.commit_request()), other.call(abort), return_exceptions=True
+        )
+        (refused,) = [one for one in answers if isinstance(one, Refused)]
+        assert (refused.code, refused.culprit) == ("record_forked", Culprit.STORAGE)
 
     run(scenario)
