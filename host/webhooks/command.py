@@ -79,7 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--event", metavar="ID", help="this event")
     which.add_argument("--dead", action="store_true", help="every dead letter")
     command("ping", _ping, "send a ping to an environment's endpoint")
-    command("secret", _secret, "show what an environment's notices are signed with; once made, it stays")
+    secret = command("secret", _secret, "show what an environment's notices are signed with")
+    secret.add_argument(
+        "--new", action="store_true", help="make another one, which counts from the next attempt on"
+    )
     return parser
 
 
@@ -123,7 +126,7 @@ async def _ping(outbox: Outbox, options: argparse.Namespace) -> list[dict[str, A
 
 
 async def _secret(outbox: Outbox, options: argparse.Namespace) -> list[dict[str, Any]]:
-    return [{"secret": await outbox.secret(notices_of(options.environment))}]
+    return [{"secret": await outbox.secret(notices_of(options.environment), new=options.new)}]
 
 
 async def _lines(outbox: Outbox, options: argparse.Namespace, state: State, count: int) -> list[Line]:

@@ -65,14 +65,15 @@ class DynamoDbOutbox(Outbox):
         content = msgspec.json.decode(bytes(item["content"]["B"]), type=Subscription)
         return Subscribed(text(item, "subscription_id"), content)
 
-    async def secret(self, channel: str) -> str:
+    async def secret(self, channel: str, *, new: bool = False) -> str:
         where = place(channel, SECRET_ITEM)
-        if (item := await self._table.run(lambda: self._table.item(where))) is None:
-            put = {
-                "Item": {**where, **texts(secret=new_secret())},
-                "ConditionExpression": "attribute_not_exists(#k)",
-                "ExpressionAttributeNames": {"#k": "key"},
-            }
+        if new or (item := await self._table.run(lambda: self._table.item(where))) is None:
+            put: dict[str, Any] = {"Item": {**where, **texts(secret=new_secret())}}
+            if not new:
+                put |= {
+                    "ConditionExpression": "attribute_not_exists(#k)",
+                    "ExpressionAttributeNames": {"#k": "key"},
+                }
             await self._table.run(lambda: self._table.transact([{"Put": put}]))  # or another host was first
             item = await self._table.run(lambda: self._table.item(where))
         return text(item or {}, "secret")

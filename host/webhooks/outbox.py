@@ -89,8 +89,8 @@ class Outbox(ABC):
         """Where the channel's events go."""
 
     @abstractmethod
-    async def secret(self, channel: str) -> str:
-        """What this store's hosts sign the channel's notices with: made once."""
+    async def secret(self, channel: str, *, new: bool = False) -> str:
+        """What this store's hosts sign the channel's notices with: made once, unless another one is asked for."""
 
     @abstractmethod
     async def add(self, arrival: Arrival) -> None:

@@ -48,11 +48,13 @@ class SqliteOutbox(Outbox):
         )
         return Subscribed(rows[0][0], msgspec.json.decode(rows[0][1], type=Subscription)) if rows else None
 
-    async def secret(self, channel: str) -> str:
+    async def secret(self, channel: str, *, new: bool = False) -> str:
         statement = "SELECT secret FROM notices WHERE channel = ?"
         rows = self._database.read(statement, (channel,))
-        if not rows:
-            await self._database.transact(lambda connection: sqlite_tables.make_secret(connection, channel))
+        if new or not rows:
+            await self._database.transact(
+                lambda connection: sqlite_tables.make_secret(connection, channel, new=new)
+            )
             rows = self._database.read(statement, (channel,))
         return str(rows[0][0])
 

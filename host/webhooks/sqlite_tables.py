@@ -87,8 +87,10 @@ def record(connection: sqlite3.Connection, arrival: Arrival) -> None:
         )
 
 
-def make_secret(connection: sqlite3.Connection, channel: str) -> None:
-    """Give a channel of notices its secret, if it has none; to be called inside a transaction."""
+def make_secret(connection: sqlite3.Connection, channel: str, *, new: bool = False) -> None:
+    """Give a channel of notices its secret, if it has none or another is wanted; to be called inside a transaction."""
+    if new:
+        connection.execute("DELETE FROM notices WHERE channel = ?", (channel,))
     connection.execute(
         "INSERT OR IGNORE INTO notices (channel, secret) VALUES (?, ?)", (channel, new_secret())
     )

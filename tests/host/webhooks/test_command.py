@@ -76,6 +76,9 @@ def test_the_secret_of_notices_is_made_once(config: Path, capsys: pytest.Capture
         )
         shown.append(capsys.readouterr().out.strip())
     assert shown[0] == shown[1] != shown[2]
+    assert command.main(["webhooks", "secret", "--new", "--environment", "a", "--config", str(config)]) == 0
+    shown.append(capsys.readouterr().out.strip())
+    assert shown[3] not in shown[:3]
     assert all(secret.startswith("whsec_") and len(secret) == 50 for secret in shown)
 
 

@@ -164,6 +164,9 @@ def test_notices_have_a_channel_and_a_secret_of_their_own(place: stores.Place) -
         assert await outbox.channels() == [ENVIRONMENT, channel]
         assert await outbox.secret(channel) == secret
         assert await outbox.secret("other/notices") != secret
+        another = await outbox.secret(channel, new=True)
+        assert another != secret
+        assert await outbox.secret(channel) == another
 
     secret = with_outbox(place, before)
     assert secret.startswith("whsec_")
