@@ -18,7 +18,7 @@ from .calldata import CalldataError, decode_call
 from .constraints import broken
 from .facts import Facts, Party
 from .judgements import NO, UNKNOWN, YES, Finding
-from .rules import Limit, Rule, TypedDataPattern
+from .rules import SIGNED, Limit, RateLimit, Rule, TypedDataPattern
 from .usage import Key, Usage
 
 
@@ -306,6 +306,14 @@ def _not_exceeded(rule: Rule, facts: Facts) -> Finding:
         if what == f.EVERYTHING or any(limit.asset.token is not None for limit in rule.limits):
             return Finding(UNKNOWN, "valueLimit", "amount_unknown", None, code)
     return Finding(NO, "valueLimit", "within_limits")
+
+
+def often(rule: Rule, rate: RateLimit, case: Case) -> Finding | None:
+    """``rateLimit``: one payload more must be within it."""
+    used = case.usage.used(Key(case.layer, rule.key, SIGNED, rate.window), case.action.at)
+    if used < rate.count:
+        return None
+    return Finding(NO, "rateLimit", "rate_limit_exceeded", rate, used)
 
 
 # By field of the rule, in the order in which findings are reported.

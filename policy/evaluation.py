@@ -7,7 +7,7 @@ only ever narrow what other layers allow, their order means nothing, and no rule
 from __future__ import annotations
 
 from .action import Action
-from .conditions import ON_PAYLOADS, Case, blind, hours, limits, moved, validity
+from .conditions import ON_PAYLOADS, Case, blind, hours, limits, moved, often, validity
 from .decisions import Allow, Decision, Deny
 from .effects import facts_of
 from .facts import Facts
@@ -24,7 +24,7 @@ from .judgements import (
     LayerVerdict,
     RuleVerdict,
 )
-from .rules import LAYERS, Policy, Rule
+from .rules import LAYERS, SIGNED, Policy, Rule
 from .summary import Summary
 from .usage import Charge, Key, Usage
 
@@ -36,7 +36,7 @@ def decide(action: Action, summary: Summary | None, rules: Policy, usage: Usage)
 
     :param summary: what is signed; ``None`` for operations other than ``sign``.
     :param rules: the layers that apply to this wallet and this signer.
-    :param usage: what was used of rolling totals; after an :class:`Allow` the caller charges it with its charges.
+    :param usage: what was used of rolling totals and rates; after an :class:`Allow` the caller charges it with its charges.
     """
     if action.operation == "sign":
         if summary is None:
@@ -128,6 +128,8 @@ def _findings(rule: Rule, case: Case) -> list[Finding]:
         found.append(finding)
     if rule.limits and (finding := limits(rule, facts, case)) is not None:
         found.append(finding)
+    if rule.rate is not None and (finding := often(rule, rule.rate, case)) is not None:
+        found.append(finding)
     return found
 
 
@@ -188,6 +190,7 @@ def _layer(name: str, judged: tuple[RuleVerdict, ...]) -> LayerVerdict:
 _NEAR = {
     "per_call_limit_exceeded": 1,
     "total_limit_exceeded": 1,
+    "rate_limit_exceeded": 1,
     "address_not_listed": 2,
     "argument_not_allowed": 2,
 }
@@ -199,9 +202,11 @@ def _distance(verdict: RuleVerdict) -> int:
 
 
 def _charges(judged: tuple[RuleVerdict, ...], facts: Facts, layer: str) -> list[Charge]:
-    """What counts against totals: of the rules that allowed it, and of the deny rules that would deny beyond their total."""
+    """What counts against totals and rates: of the rules that allowed it, and of the deny rules that would deny beyond their total."""
     charges: list[Charge] = []
     for rule, outcome, findings in judged:
+        if rule.rate is not None and outcome == ALLOWS:
+            charges.append(Charge(Key(layer, rule.key, SIGNED, rule.rate.window), 1))
         if not rule.limits:
             continue
         within = not rule.allow and all(finding.field.startswith("valueLimit") for finding in findings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .fields import written_time
-from .rules import FACTORS, LIFETIME, Hours, Layer, Limit, Policy, Rule
+from .rules import FACTORS, LIFETIME, Hours, Layer, Limit, Policy, RateLimit, Rule
 from .spelling import DAYS, written_value
 from .writing import policy_hash
 
@@ -39,6 +39,7 @@ _CONDITIONS: Final = {
     "per_call_limit_exceeded": "more moves than the limit of one call",
     "total_limit_exceeded": "more moves than the total leaves",
     "within_limits": "the limits are kept",
+    "rate_limit_exceeded": "the rule has allowed as many as its rate lets it",
     "asset_not_limited": "an asset moves that the rule sets no limit for",
     "amount_unknown": "how much moves cannot be seen",
     "factor_required": "a factor is missing",
@@ -60,6 +61,12 @@ def window_in_words(window: int) -> str:
         if window % seconds == 0 and (unit != "d" or window > seconds):
             return f"in {window // seconds} {unit}"
     return f"in {window} s"
+
+
+def rate_in_words(rate: RateLimit) -> str:
+    """``once in 1 h``, ``10 times in 24 h``."""
+    often = "once" if rate.count == 1 else f"{rate.count} times"
+    return f"{often} {window_in_words(rate.window)}"
 
 
 def hours_in_words(hours: Hours) -> str:
@@ -104,6 +111,8 @@ def rule_in_words(rule: Rule) -> list[str]:
     found += [f"{'at most' if rule.allow else 'if more than'} {line}" for line in _limits(rule.limits)]
     if rule.allow and rule.limits:
         found.append("no other asset may move; fees count")
+    if rule.rate is not None:
+        found.append(f"at most {rate_in_words(rule.rate)}")
     if rule.blind:
         found.append(f"{'may be signed blind' if rule.allow else 'if it has any of'}: {_list(rule.blind)}")
     return found + _times_and_requirements(rule)

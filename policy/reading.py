@@ -21,7 +21,7 @@ MAX_LAYER: Final = (
 )  # bytes of a layer's canonical form, so that it fits a stored record with its seal
 MAX_RULES: Final = 256  # of a layer
 MAX_ASSETS: Final = 64
-MAX_TOTALS: Final = 24  # of a layer: limits that are counted over time
+MAX_TOTALS: Final = 24  # of a layer: limits that are counted over time, rates among them
 _VERSION: Final = 1
 
 
@@ -94,11 +94,11 @@ def _check(name: str, rules: list[Rule]) -> None:
             raise PolicyError(
                 "policy_conflict", f"Two rules of this layer have the id or name {key!r}.", f"{name}.rules"
             )
-    totals = sum(limit.total is not None for rule in rules for limit in rule.limits)
+    totals = sum(len(rule.counted) for rule in rules)
     if totals > MAX_TOTALS:
         raise PolicyError(
             "policy_too_large",
-            f"A layer counts at most {MAX_TOTALS} totals; this one has {totals}.",
+            f"A layer counts at most {MAX_TOTALS} totals and rates; this one has {totals}.",
             f"{name}.rules",
         )
 

@@ -1,4 +1,4 @@
-"""Limits of a rule: amounts are decimal strings, read exactly or refused."""
+"""Limits of a rule, of amounts and of how often: amounts are decimal strings, read exactly or refused."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from .addresses import EVM, SVM, normal
 from .assets import BUILT_IN, Asset
 from .errors import PolicyError
 from .fields import Members
-from .rules import LIFETIME, Limit
+from .rules import LIFETIME, Limit, RateLimit
 
 MAX_LIMITS: Final = 16
 MIN_WINDOW: Final = 60
 MAX_WINDOW: Final = 366 * 86400
+MAX_COUNT: Final = 1_000_000  # payloads
 _WINDOW: Final = re.compile(r"([1-9][0-9]{0,7})([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -31,6 +32,20 @@ def read_limits(members: Members, assets: Mapping[str, Asset], chain: str | None
     limits = [_limit(Members(entry, members.path(name)), assets, chain) for entry, name in entries]
     fields.distinct([(limit.asset.name, limit.window) for limit in limits], members.path("valueLimits"))
     return tuple(sorted(limits, key=lambda limit: (limit.asset.name, limit.window)))
+
+
+def read_rate(members: Members) -> RateLimit | None:
+    """``rateLimit``. What has no window is no rate."""
+    value = members.optional("rateLimit", dict)
+    if value is None:
+        return None
+    inner = Members(value, members.path("rateLimit"))
+    count = inner.take("count", int)
+    if not 1 <= count <= MAX_COUNT:
+        raise PolicyError("policy_value", f"A count of 1 to {MAX_COUNT} is expected.", inner.path("count"))
+    window = _window(inner.take("window", str), inner.path("window"))
+    inner.end()
+    return RateLimit(count, window)
 
 
 def _limit(members: Members, assets: Mapping[str, Asset], chain: str | None) -> Limit:

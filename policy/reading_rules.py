@@ -14,7 +14,7 @@ from .errors import PolicyError
 from .facts import BLIND, PAYLOADS, TRANSACTION, TYPED_DATA
 from .fields import Members
 from .reading_constraints import read_constraints
-from .reading_limits import read_limits
+from .reading_limits import read_limits, read_rate
 from .rules import (
     FACTORS,
     OPERATIONS,
@@ -35,7 +35,7 @@ NETWORKS: Final = ("mainnet", "testnet", "signet", "regtest")
 
 _ABOUT_PAYLOADS: Final = (
     "address", "addresses", "contracts", "chainId", "chainIds", "networks", "functionName", "valueLimit",
-    "valueLimits", "blind", "typedData", "payloads",
+    "valueLimits", "rateLimit", "blind", "typedData", "payloads",
 )  # fmt: skip
 _RESTRICTION: Final = frozenset(
     {
@@ -85,6 +85,7 @@ def read_rule(entry: Any, assets: Mapping[str, Asset], field: str) -> Rule:  # n
         function=function,
         constraints=constraints,
         limits=read_limits(members, assets, chain),
+        rate=read_rate(members),
         blind=members.names("blind", BLIND) or frozenset(),
         typed_data=typed_data,
         **_times(members),
@@ -153,6 +154,11 @@ def _check(rule: Rule, entry: Mapping[str, object], field: str) -> None:
             not rule.allow and bool(rule.factors or rule.approvals),
             "requires",
             "A deny rule requires nothing; put it into the allow rules.",
+        ),
+        (
+            not rule.allow and rule.rate is not None,
+            "rateLimit",
+            "A deny rule has no rate; put it into the allow rules.",
         ),
         (rule.allow and "cautious" in entry, "cautious", "Allow rules are always cautious."),
         (ends_first, "notAfter", "The rule ends before it begins."),

@@ -8,8 +8,8 @@ from .assets import BUILT_IN, Coin
 from .decisions import Allow, Decision
 from .fields import written_time
 from .judgements import ALLOWS, BLOCKS, DENIES, DOES_NOT_APPLY, NEEDS, Finding, LayerVerdict, RuleVerdict
-from .phrases import condition, hours_in_words, window_in_words
-from .rules import Approvals, Constraint, Hours, Limit, Rule
+from .phrases import condition, hours_in_words, rate_in_words, window_in_words
+from .rules import Approvals, Constraint, Hours, Limit, RateLimit, Rule
 from .spelling import written_value
 
 _MOST: Final = 3  # elements of a list that are written out
@@ -153,6 +153,8 @@ def limit_text(rule: Rule, finding: Finding) -> str:
             return "" if limit.max_per_call is None else limit.asset.shown(limit.max_per_call)
         total = "" if limit.total is None else limit.asset.shown(limit.total)
         return f"{total} {window_in_words(limit.window)}"
+    if isinstance(limit, RateLimit):
+        return rate_in_words(limit)
     if finding.code in {"rule_not_yet_valid", "rule_expired"} and isinstance(limit, int):
         return written_time(limit)
     return shown(limit)
@@ -166,6 +168,8 @@ def asked_text(finding: Finding) -> str:
             case (int(amount), int(used)):
                 before = f", with {finding.limit.asset.shown(used)} used" if used else ""
                 return f"{finding.limit.asset.shown(amount)}{before}"
+    if finding.code == "rate_limit_exceeded":
+        return f"once more, with {asked} used"
     if finding.code == "factor_required":
         return f"without {shown(asked)}"
     if finding.code == "approval_required":

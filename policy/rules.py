@@ -20,6 +20,7 @@ OPERATORS: Final = (
     "equal", "notEqual", "greater", "less", "greaterEqual", "lessEqual", "in", "notIn",
 )  # fmt: skip
 LIFETIME: Final = 0  # the window of a total that never expires
+SIGNED: Final = "#signed"  # stands for an asset where payloads are counted; no asset's name begins so
 
 LayerName: TypeAlias = Literal["environment", "account", "wallet", "signer"]
 Scalar: TypeAlias = bool | int | str | bytes
@@ -37,6 +38,14 @@ class Limit:
     asset: Asset
     max_per_call: int | None
     total: int | None
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many payloads a rule allows within ``window`` seconds, of whatever kind."""
+
+    count: int
     window: int
 
 
@@ -109,6 +118,7 @@ class Rule:
     function: Function | None = None
     constraints: tuple[Constraint, ...] = ()
     limits: tuple[Limit, ...] = ()
+    rate: RateLimit | None = None
     blind: frozenset[str] = frozenset()
     typed_data: tuple[TypedDataPattern, ...] = ()
     not_before: int | None = None
@@ -134,6 +144,12 @@ class Rule:
             "typedData": bool(self.typed_data),
         }
         object.__setattr__(self, "conditions", tuple(name for name, present in is_set.items() if present))
+
+    @property
+    def counted(self) -> tuple[tuple[str, int], ...]:
+        """What is counted over time: names of assets, or :data:`SIGNED`, each with its window."""
+        totals = tuple((limit.asset.name, limit.window) for limit in self.limits if limit.total is not None)
+        return totals if self.rate is None else (*totals, (SIGNED, self.rate.window))
 
 
 @dataclass(frozen=True, slots=True)

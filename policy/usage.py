@@ -1,7 +1,8 @@
-"""How much of a rolling total is used: a value that the caller keeps. Nothing here does I/O or knows a clock.
+"""How much of a rolling total or of a rate is used: a value that the caller keeps. Nothing here does I/O or knows a clock.
 
 Amounts are kept by time slots of a sixteenth of the window. A slot counts until the whole of it is older than the window, so that
-within any window no more than the total passes; in exchange an amount can count a sixteenth longer than it must.
+within any window no more than the total passes; in exchange an amount can count a sixteenth longer than it must. Payloads that a rate
+counts are kept in the same way, each as an amount of 1.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _FOREVER: Final = 0  # the end of the slot of a total without a window
 
 
 class Key(NamedTuple):
-    """What one counter counts. A rule that gets another window begins to count anew."""
+    """What one counter counts. A rule that gets another window begins to count anew.
+
+    :ivar asset: its name, or :data:`policy.rules.SIGNED`.
+    """
 
     layer: str
     rule: str
@@ -36,7 +40,7 @@ class Key(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """An amount, in base units, that an allowed action moves."""
+    """An amount, in base units, that an allowed action moves; of :data:`policy.rules.SIGNED`, payloads."""
 
     key: Key
     amount: int
@@ -98,11 +102,10 @@ class Usage:
     def retain(self, policy: Policy) -> Usage:
         """Forget counters that no rule of ``policy`` has."""
         known = {
-            Key(layer.name, rule.key, limit.asset.name, limit.window)
+            Key(layer.name, rule.key, asset, window)
             for layer in policy.layers
             for rule in layer.rules
-            for limit in rule.limits
-            if limit.total is not None
+            for asset, window in rule.counted
         }
         return Usage(MappingProxyType({key: slots for key, slots in self.counters.items() if key in known}))
 

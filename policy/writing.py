@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from . import text
 from .fields import written_time
 from .reading_rules import default_operations, default_payloads
-from .rules import FACTORS, LIFETIME, Layer, Limit, Policy, Rule
+from .rules import FACTORS, LIFETIME, Layer, Limit, Policy, RateLimit, Rule
 from .spelling import constraint_members, hours_members, pattern_members
 
 T = TypeVar("T", int, str)
@@ -71,6 +71,7 @@ def rule_members(rule: Rule) -> dict[str, object]:
         "functionName": None if rule.function is None else rule.function.signature,
         "argumentConstraints": [constraint_members(entry) for entry in rule.constraints] or None,
         "valueLimits": [_limit(limit) for limit in rule.limits] or None,
+        "rateLimit": None if rule.rate is None else _rate(rule.rate),
         "blind": sorted(rule.blind) or None,
         "typedData": [pattern_members(pattern) for pattern in rule.typed_data] or None,
         "notBefore": None if rule.not_before is None else written_time(rule.not_before),
@@ -105,6 +106,10 @@ def _limit(limit: Limit) -> dict[str, object]:
     if limit.window != LIFETIME:
         members["window"] = f"{limit.window}s"
     return members
+
+
+def _rate(rate: RateLimit) -> dict[str, object]:
+    return {"count": rate.count, "window": f"{rate.window}s"}
 
 
 def _requirements(rule: Rule) -> dict[str, object]:

@@ -181,10 +181,10 @@ async def approve_ping(options: argparse.Namespace, output: Output) -> None:
 
 def _limits(options: argparse.Namespace) -> Limits | bytes:
     if options.rules is not None:
-        if options.max_per_call is not None or options.total is not None:
+        if any(given is not None for given in (options.max_per_call, options.total, options.max_signatures)):
             raise CosignerError(
                 "usage",
-                "Limits come from --rules or from --max-per-call and --total.",
+                "Limits come from --rules or from --max-per-call, --total and --max-signatures.",
                 culprit=Culprit.CLIENT,
             )
         return read_file(options.rules)
@@ -200,6 +200,8 @@ def _limits(options: argparse.Namespace) -> Limits | bytes:
         window=options.window,
         addresses=options.address,
         chain_ids=options.chain_id,
+        max_signatures=options.max_signatures,
+        signatures_window=options.signatures_window,
     )
 
 

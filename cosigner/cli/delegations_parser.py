@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from policy.reading_limits import MAX_COUNT
+
 from . import delegations
 from .shares_parser import add_new_shares
 
@@ -63,6 +65,15 @@ def _add_users(commands: Subparsers, parents: Parents) -> None:
     approve.add_argument("--max-per-call", metavar="AMOUNT", help="per transaction, in ETH, SOL or BTC")
     approve.add_argument("--total", metavar="AMOUNT", help="within --window")
     approve.add_argument("--window", default="24h", metavar="TIME", help="of --total (default: %(default)s)")
+    approve.add_argument(
+        "--max-signatures", type=_signatures, metavar="N", help="sign so often within --signatures-window"
+    )
+    approve.add_argument(
+        "--signatures-window",
+        default="24h",
+        metavar="TIME",
+        help="of --max-signatures (default: %(default)s)",
+    )
     approve.add_argument(
         "--address", action="append", default=[], metavar="ADDRESS", help="only to this one; may be repeated"
     )
@@ -160,6 +171,13 @@ def _command(
 def _which(command: argparse.ArgumentParser) -> None:
     command.add_argument("wallet", metavar="WALLET", help="the wallet's id")
     command.add_argument("delegation", metavar="ID", help="the delegation's id, of `cosigner delegate list`")
+
+
+def _signatures(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"1 to {MAX_COUNT} signatures")
+    return count
 
 
 def _days(text: str) -> int:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from policy import PolicyError
 from protocol.envelope.errors import CosignerError, Culprit, Reaction
 from threshold import PayloadError, ThresholdError
 
@@ -39,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except PayloadError as error:
         output.error(CosignerError(error.code, str(error), culprit=Culprit.CLIENT))
+        return 1
+    except PolicyError as error:
+        where = f"{error.field}: " if error.field else ""
+        output.error(CosignerError(error.code, where + error.message, culprit=Culprit.CLIENT))
         return 1
     except ThresholdError as error:
         # An identifier names the party whose bytes were refused; anything else happened on this side.

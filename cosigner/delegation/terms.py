@@ -32,6 +32,7 @@ class Limits:
     :ivar window: of ``total``: ``24h``, ``7d``, …; empty: for as long as the delegation lasts.
     :ivar addresses: who may be paid or called; empty: anybody.
     :ivar chain_ids: of EVM chains; empty: any.
+    :ivar max_signatures: how many payloads may be signed within ``signatures_window``; ``None``: any number.
     """
 
     max_per_call: str
@@ -39,12 +40,14 @@ class Limits:
     window: str = "24h"
     addresses: Sequence[str] = ()
     chain_ids: Sequence[int] = ()
+    max_signatures: int | None = None
+    signatures_window: str = "24h"
 
     def rules(self, chain: str) -> bytes:
         """The layer, canonical.
 
         :param chain: as wallets name it.
-        :raises PolicyError: an amount, address or window is not well formed.
+        :raises PolicyError: an amount, address, number or window is not well formed.
         """
         limit: dict[str, Any] = {
             "asset": {"EVM": "ETH", "SVM": "SOL", "BTC": "BTC"}[CHAINS[chain]],
@@ -63,6 +66,8 @@ class Limits:
             rule["addresses"] = list(self.addresses)
         if self.chain_ids:
             rule["chainIds"] = list(self.chain_ids)
+        if self.max_signatures is not None:
+            rule["rateLimit"] = {"count": self.max_signatures, "window": self.signatures_window}
         return canonical(json.dumps({"version": 1, "layer": "signer", "rules": [rule]}).encode())
 
 

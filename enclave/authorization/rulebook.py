@@ -46,7 +46,7 @@ class RulesInForce:
     """What decides on one action.
 
     :ivar versions: names these very rules.
-    :ivar counted: names of the layers that have rolling totals.
+    :ivar counted: names of the layers that have rolling totals or rates.
     :ivar signer: whose the totals of the layer ``signer`` are; empty: the user's.
     """
 
@@ -200,7 +200,7 @@ class Rulebook:
         known = self._parsed.get(content)
         if known is None:
             layer = parse_layer(content)
-            counts = any(limit.total is not None for rule in layer.rules for limit in rule.limits)
+            counts = any(rule.counted for rule in layer.rules)
             known = self._parsed[content] = _Parsed(layer, layer_hash(layer), counts)
             self._size += len(content)
             while self._size > _MOST_PARSED:

@@ -1,4 +1,4 @@
-"""How much of the rolling totals is used: sealed, and stored before anything is signed.
+"""How much of the rolling totals and rates is used: sealed, and stored before anything is signed.
 
 The environment's, the wallet's and the signer's totals are kept for each wallet, the account's for each user. Reading, deciding and
 storing happen under the locks of all that is counted, so that two requests at once cannot spend the same allowance.

@@ -16,13 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosigner.backups.files import seal_offline
-from cosigner.cli import commands, describe, inputs
+from cosigner.cli import commands, delegations, describe, inputs
 from cosigner.cli import main as run_main
 from cosigner.cli.main import _parser
 from cosigner.cli.output import Output
+from cosigner.delegation import Limits
 from cosigner.errors import CosignerError, StoreError
 from cosigner.evm import unsigned_transaction
 from cosigner.store import ShareStore
+from policy import PolicyError
 from protocol.envelope.errors import Culprit, Reaction
 from tests.cosigner.ceremonies import ceremony
 from tests.cosigner.payloads import psbt, solana_message
@@ -208,6 +210,10 @@ ERRORS: list[tuple[Exception, dict[str, Any]]] = [
         {"code": "psbt_malformed", "culprit": "client", "reaction": "abort"},
     ),
     (
+        PolicyError("policy_value", "No.", "rules[0].rateLimit.window"),
+        {"code": "policy_value", "culprit": "client", "reaction": "abort"},
+    ),
+    (
         ThresholdError("invalid_signature_share", 2, "abort", "No."),
         {"code": "invalid_signature_share", "culprit": "enclave", "reaction": "abort"},
     ),
@@ -269,6 +275,21 @@ def test_commands_are_coroutines_that_take_options_and_output() -> None:
 def test_options_are_not_abbreviated_so_that_no_passphrase_is_taken_from_the_arguments() -> None:
     with pytest.raises(SystemExit):
         _parser().parse_args(["wallet", "create", "--chain", "solana", "--passphrase", "hunter2"])
+
+
+def test_a_number_of_signatures_is_one_of_a_delegations_limits() -> None:
+    spending = ["delegate", "approve", "w", "--max-per-call", "1", "--total", "2"]
+    given = _parser().parse_args([*spending, "--max-signatures", "10", "--signatures-window", "1h"])
+    limits = delegations._limits(given)
+    assert limits == Limits("1", "2", "24h", [], [], 10, "1h")
+    assert isinstance(limits, Limits)
+    (rule,) = json.loads(limits.rules("ethereum"))["rules"]
+    assert rule["rateLimit"] == {"count": 10, "window": "3600s"}
+    assert delegations._limits(_parser().parse_args(spending)) == Limits("1", "2", "24h", [], [])
+    both = ["delegate", "approve", "w", "--rules", "FILE", "--max-signatures", "10"]
+    with pytest.raises(CosignerError) as caught:
+        delegations._limits(_parser().parse_args(both))
+    assert caught.value.code == "usage"
 
 
 def test_token_transfers_are_described() -> None:

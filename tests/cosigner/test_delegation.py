@@ -268,6 +268,33 @@ def test_limits_hold_for_the_app_and_not_for_the_user(world: World, tmp_path: Pa
     world.run(scenario, open_store(tmp_path))
 
 
+def test_the_app_signs_no_more_often_than_was_approved(world: World, tmp_path: Path):
+    from cosigner.evm import unsigned_transaction
+
+    limits = Limits(max_per_call="1.1", total="1000", max_signatures=2, signatures_window="1h")
+    wallet, made = approve(world, tmp_path, "ethereum", limits)
+    (rule,) = json.loads(made.terms.rules)["rules"]
+    assert rule["rateLimit"] == {"count": 2, "window": "3600s"}
+    content, api_key = delivered(world)
+
+    async def scenario(client: AsyncClient) -> None:
+        async with await delegate(world, content, api_key) as bot:
+            raw = unsigned_transaction(transaction(10**18))
+            for _ in range(2):
+                await bot.sign_evm_transaction(wallet.wallet_id, raw)
+            with pytest.raises(EnclaveRefused) as caught:
+                await bot.sign_evm_transaction(wallet.wallet_id, raw)
+            assert caught.value.code == "policy_denied"
+            assert "rate_limit_exceeded" in caught.value.message
+
+    world.run(scenario, open_store(tmp_path))
+
+
+def test_limits_without_a_number_of_signatures_are_the_rules_that_they_were():
+    (rule,) = json.loads(LIMITS.rules("ethereum"))["rules"]
+    assert set(rule) == {"name", "ruleType", "chain", "valueLimits"}
+
+
 def test_limits_hold_at_every_path_together(world: World, tmp_path: Path):
     """A delegate has no other wallet's worth of limits below each derived address."""
     from cosigner.evm import unsigned_transaction

@@ -103,6 +103,17 @@ def test_what_is_missing_is_named_and_given(cli):
     assert cli.check(b"hello", "--kind", "message", "--approved-by", "ben")[0] == 0
 
 
+def test_a_rate_is_checked_against_what_was_used(cli, tmp_path):
+    tree = document(rule("often", payloads=["message"], rateLimit={"count": 2, "window": "1h"}))
+    usage = tmp_path / "usage.json"
+    usage.write_bytes(Usage().encode())
+    options = ("--kind", "message", "--usage", str(usage), "--save-usage", str(usage))
+    assert [cli.check(b"hello", *options, tree=tree)[0] for _ in range(2)] == [0, 0]
+    status, out, _ = cli.check(b"hello", *options, tree=tree)
+    assert status == 1
+    assert "[rate_limit_exceeded]\nlimit  2 times in 1 h\nasked  once more, with 2 used\n" in out
+
+
 def test_usage_is_read_and_written(cli, tmp_path):
     usage = tmp_path / "usage.json"
     assert cli.check(payment(ether=2), "--save-usage", str(usage))[0] == 0

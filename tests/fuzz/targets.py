@@ -484,6 +484,7 @@ def _policies() -> list[bytes]:
             "b", "deny", contracts=[BOB], blind=["evm.call"], notAfter="2030-01-01T00:00:00Z", cautious=False
         ),
         rule("c", functionName=_SWAP.signature, argumentConstraints=constraints),
+        rule("f", payloads=["message"], rateLimit={"count": 3, "window": "1h"}),
         rule("d", chain="SVM", addresses=["9An8VkXwkSf6wbairDwYwRFcYyFSHp8ECni45AJandvu"]),
         wallet=[
             rule(
@@ -510,7 +511,9 @@ def policy_parse(data: bytes) -> None:
 
 
 def _usages() -> list[bytes]:
-    keys = [policy_usage.Key("wallet", "r", "ETH", window) for window in (0, 3600)]
+    keys = [
+        policy_usage.Key("wallet", "r", name, window) for name in ("#signed", "ETH") for window in (0, 3600)
+    ]
     usage = policy.Usage().charge([policy.Charge(key, 10**18) for key in keys], 1_795_608_000)
     return [usage.encode(), policy.Usage().encode()]
 

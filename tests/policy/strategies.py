@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from policy import EvmMessage, EvmTransaction, EvmTypedData, RawDigest, Usage
+from policy.rules import SIGNED
 from policy.usage import Charge, Key
 from tests.policy.builders import (
     ALICE,
@@ -76,6 +77,9 @@ def rules(draw: st.DrawFn, kind: str | None = None) -> dict[str, Any]:
         rule["payloads"] = draw(some(["transaction", "message", "typedData", "rawDigest"]))
     if kind == "allow":
         maybe(
+            "rateLimit", st.sampled_from([{"count": n, "window": w} for n in (1, 5) for w in ("1h", "24h")])
+        )
+        maybe(
             "requires", st.just({"factors": ["passkey"], "approvals": {"count": 1, "of": ["ann", "ben"]}}), 5
         )
     else:
@@ -143,7 +147,7 @@ def usages(draw: st.DrawFn) -> Usage:
         key = Key(
             draw(st.sampled_from(["environment", "wallet"])),
             f"rule {draw(st.integers(0, 3))}",
-            draw(st.sampled_from(["ETH", "USDC"])),
+            draw(st.sampled_from(["ETH", "USDC", SIGNED])),
             draw(st.sampled_from([0, 3600, 86400])),
         )
         usage = usage.charge([Charge(key, draw(st.sampled_from([1, 5, 5 * 10**12])))], draw(TIMES))

@@ -10,17 +10,23 @@ from hypothesis import strategies as st
 
 from policy import (
     Action,
+    BitcoinTransaction,
+    Charge,
     Deny,
     EvmMessage,
     EvmTypedData,
     RawDigest,
+    SolanaText,
+    SolanaTransaction,
     Usage,
     parse,
     policy_bytes,
     rendering,
 )
 from policy.conditions import hours
+from policy.phrases import policy_in_words
 from policy.rules import Hours, Rule
+from policy.usage import Key
 from tests.policy.builders import (
     ALICE,
     BOB,
@@ -699,6 +705,75 @@ def test_usage_counts_only_the_rule_and_layer_that_allowed():
     assert outcome(decide(tree, transaction(ALICE, 1), usage)) == "no_rule_allows total_limit_exceeded"
     environment_only = usage.of_layer("environment")
     assert outcome(decide(tree, transaction(ALICE, ETHER), environment_only)) == "allow"
+
+
+RATE = {"count": 2, "window": "1h"}
+SOLANA = "4vJ9JU1bJJE96FWSJKvHsmmFADCg4gpZQff4P3bkLKi"
+EVERY_KIND = [
+    transaction(ALICE, ETHER), EvmMessage(), EvmTypedData("Order"), RawDigest("EVM"), token(TRANSFER, ALICE, 5),
+    SolanaText(), SolanaTransaction(SOLANA, SOLANA, 1, ()), BitcoinTransaction("mainnet", 5, ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("summary", EVERY_KIND, ids=lambda summary: type(summary).__name__)
+def test_every_payload_counts_one_whatever_it_is(summary):
+    kinds = ["transaction", "message", "typedData", "rawDigest"]
+    rules = parsed(document({"name": "a", "ruleType": "allow", "payloads": kinds, "rateLimit": RATE}))
+    chain = "SVM" if isinstance(summary, SolanaText | SolanaTransaction) else "EVM"
+    chain = "BTC" if isinstance(summary, BitcoinTransaction) else chain
+    usage = Usage()
+    for _ in range(2):
+        decision = decide(rules, summary, usage, chain=chain)
+        (charge,) = decision.charges
+        assert (charge.key, charge.amount) == (("environment", "a", "#signed", 3600), 1)
+        usage = usage.charge(decision.charges, NOON)
+    denied = decide(rules, summary, usage, chain=chain)
+    assert outcome(denied) == "no_rule_allows rate_limit_exceeded"
+    assert rendering.limit_text(denied.rule.rule, denied.finding) == "2 times in 1 h"
+    assert rendering.asked_text(denied.finding) == "once more, with 2 used"
+    assert outcome(decide(rules, summary, usage, chain=chain, at=NOON + 3600 + 225)) == "allow"
+
+
+def test_a_rate_counts_what_its_rule_allowed_and_nothing_else():
+    rules = parsed(
+        document(
+            rule("payments", addresses=[ALICE], rateLimit=RATE),
+            rule("careful", addresses=[BOB], rateLimit=RATE, requires={"factors": ["totp"]}),
+            rule("logins", payloads=["message"]),
+        )
+    )
+    assert decide(rules, EvmMessage()).charges == ()
+    assert [charge.key.rule for charge in decide(rules, transaction(ALICE)).charges] == ["payments"]
+    full = Usage().charge([Charge(Key("environment", "payments", "#signed", 3600), 2)], NOON)
+    assert outcome(decide(rules, EvmMessage(), full)) == "allow"
+    assert outcome(decide(rules, transaction(ALICE), full)) == "no_rule_allows rate_limit_exceeded"
+    assert outcome(decide(rules, transaction(BOB), full)) == "factor_required factor_required"
+    factors = frozenset({"totp"})
+    assert [charge.key.rule for charge in decide(rules, transaction(BOB), full, factors=factors).charges] == [
+        "careful"
+    ]
+
+
+def test_rate_and_total_of_one_rule_both_bind():
+    tree = document(rule("a", valueLimit=limit(totalLimit="3", window="1h"), rateLimit=RATE))
+    first = decide(tree, transaction(ALICE, ETHER))
+    assert {(charge.key.asset, charge.amount) for charge in first.charges} == {("ETH", ETHER), ("#signed", 1)}
+    usage = Usage().charge(first.charges, NOON)
+    assert (
+        outcome(decide(tree, transaction(ALICE, 3 * ETHER), usage)) == "no_rule_allows total_limit_exceeded"
+    )
+    usage = usage.charge(decide(tree, transaction(ALICE), usage).charges, NOON)
+    assert outcome(decide(tree, transaction(ALICE, 1), usage)) == "no_rule_allows rate_limit_exceeded"
+
+
+def test_a_rate_is_said_in_words():
+    entries = [
+        rule("a", rateLimit={"count": 1, "window": "60s"}),
+        rule("b", rateLimit={"count": 10, "window": "24h"}),
+    ]
+    lines = [line.strip() for line in policy_in_words(parsed(document(*entries)))]
+    assert "at most once in 1 min" in lines
+    assert "at most 10 times in 24 h" in lines
 
 
 def test_a_deny_rule_counts_what_passes_under_it():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import policy
-from policy import Allow, Usage, rendering
+from policy import Allow, EvmMessage, Usage, rendering
 from policy.phrases import policy_in_words
 from policy.usage import Charge, Key
 from tests.policy.builders import ALICE, NOON, decide, document, parsed, rule, transaction
@@ -50,8 +50,8 @@ def test_an_allow_rule_less_never_allows(tree, summary, usage, action, layer, wh
 
 
 @CASES
-@given(documents(), summaries(), usages(), ACTIONS, LIMITS)
-def test_a_tighter_limit_never_allows(tree, summary, usage, action, bound):
+@given(documents(), summaries(), usages(), ACTIONS, LIMITS, st.integers(1, 5))
+def test_a_tighter_limit_never_allows(tree, summary, usage, action, bound, often):  # noqa: PLR0917  (all are drawn)
     """Of allow rules and of deny rules."""
 
     def tightened(limit: dict[str, str]) -> dict[str, str]:
@@ -64,6 +64,8 @@ def test_a_tighter_limit_never_allows(tree, summary, usage, action, bound):
         for entry in tighter.get(layer, {}).get("rules", []):
             if "valueLimits" in entry:
                 entry["valueLimits"] = [tightened(limit) for limit in entry["valueLimits"]]
+            if "rateLimit" in entry:
+                entry["rateLimit"]["count"] = min(entry["rateLimit"]["count"], often)
     if allows(tighter, summary, usage, action):
         assert allows(tree, summary, usage, action)
 
@@ -162,6 +164,32 @@ def test_no_splitting_exceeds_the_total_within_any_window(steps, window, total):
     for slots in usage.counters.values():
         assert len(slots) <= 18
         assert all(amount > 0 for amount in slots.values())
+
+
+@CASES
+@given(
+    st.lists(st.tuples(st.integers(0, 40_000), st.booleans()), min_size=1, max_size=40),
+    st.sampled_from([60, 3600, 7 * 3600 + 13, 86400]),
+    st.integers(1, 6),
+)
+def test_a_rate_is_never_exceeded_and_never_counts_a_slot_longer_than_it_must(steps, window, count):
+    """Against a list of moments: whatever is signed, and however it is spread."""
+    entry = rule(payloads=["transaction", "message"], rateLimit={"count": count, "window": f"{window}s"})
+    rules_ = parsed(document(entry))
+    usage, at, passed = Usage(), NOON, []
+    for wait, pays in steps:
+        at += wait
+        decision = decide(rules_, transaction(ALICE, wait) if pays else EvmMessage(), usage, at=at)
+        within = sum(at - window < when for when in passed)
+        within_a_slot_more = sum(at - window - max(window // 16, 1) < when for when in passed)
+        if isinstance(decision, Allow):
+            assert within < count
+            usage = Usage.decode(usage.charge(decision.charges, at).encode())
+            passed.append(at)
+        else:
+            assert within_a_slot_more >= count
+    for start in passed:
+        assert sum(start <= when < start + window for when in passed) <= count
 
 
 @CASES

@@ -118,6 +118,18 @@ def test_the_canonical_form_spells_everything_one_way():
     assert "assets" not in canonical(tree)["environment"]
 
 
+def test_a_rate_has_one_spelling_and_is_left_out_where_there_is_none():
+    tree = document(
+        rule("a", payloads=["message"], rateLimit={"count": 1_000_000, "window": "60m"}), rule("b")
+    )
+    first, second = canonical(tree)["environment"]["rules"]
+    assert first["rateLimit"] == {"count": 1_000_000, "window": "3600s"}
+    assert "rateLimit" not in second
+    assert policy.policy_hash(parsed(tree)) == policy.policy_hash(
+        policy.parse(policy.policy_bytes(parsed(tree)))
+    )
+
+
 def test_the_canonical_form_is_that_of_rfc_8785():
     """Sorted keys, no spaces, UTF-8 as it is, and no other escapes than needed."""
     raw = policy.policy_bytes(parsed(document(rule('ein "Name" mit ä, 漢 und \\'))))
@@ -158,6 +170,13 @@ def test_sizes_are_checked_before_anything_is_parsed():
     totals = [rule(str(i), valueLimit={"asset": "ETH", "totalLimit": "1"}) for i in range(MAX_TOTALS + 1)]
     assert refused(document(*totals)) == ("policy_too_large", "environment.rules")
     assert parsed(document(*totals[:-1]))
+    rates = [rule(str(i), rateLimit={"count": 1, "window": "1h"}) for i in range(MAX_TOTALS + 1)]
+    assert refused(document(*rates)) == ("policy_too_large", "environment.rules")
+    assert refused(document(*totals[:13], *rates[13:], totals[-1] | {"name": "x"})) == (
+        "policy_too_large",
+        "environment.rules",
+    )
+    assert parsed(document(*totals[:12], *rates[12:-1]))
 
 
 @given(
@@ -237,6 +256,7 @@ def test_assets_of_another_shape_are_refused(name, asset, field):
 # --- rules ----------------------------------------------------------------------------------------------------------------------
 
 LIMIT = {"asset": "ETH", "maxPerCall": "1"}
+RATE = {"count": 5, "window": "1h"}
 RULES = {
     "no name": ({"ruleType": "allow"}, "policy_missing_field", "name"),
     "an empty name": (rule(""), "policy_value", "name"),
@@ -310,6 +330,21 @@ RULES = {
     ),
     "a window of years": (
         rule(valueLimit={"asset": "ETH", "totalLimit": "1", "window": "9999d"}), "policy_value", "valueLimit.window",
+    ),
+    "a rate without a count": (rule(rateLimit={"window": "1h"}), "policy_missing_field", "rateLimit.count"),
+    "a rate without a window": (rule(rateLimit={"count": 5}), "policy_missing_field", "rateLimit.window"),
+    "a rate of none": (rule(rateLimit={"count": 0, "window": "1h"}), "policy_value", "rateLimit.count"),
+    "a rate of too many": (rule(rateLimit={"count": 1_000_001, "window": "1h"}), "policy_value", "rateLimit.count"),
+    "a rate of less than none": (rule(rateLimit={"count": -1, "window": "1h"}), "policy_value", "rateLimit.count"),
+    "a rate as text": (rule(rateLimit={"count": "5", "window": "1h"}), "policy_value", "rateLimit.count"),
+    "a rate that is true": (rule(rateLimit={"count": True, "window": "1h"}), "policy_value", "rateLimit.count"),
+    "a rate of a second": (rule(rateLimit={"count": 5, "window": "1s"}), "policy_value", "rateLimit.window"),
+    "a rate of years": (rule(rateLimit={"count": 5, "window": "9999d"}), "policy_value", "rateLimit.window"),
+    "a rate of something": (rule(rateLimit=RATE | {"asset": "ETH"}), "policy_unknown_field", "rateLimit.asset"),
+    "a rate that is a number": (rule(rateLimit=5), "policy_value", "rateLimit"),
+    "a deny rule with a rate": (rule(kind="deny", rateLimit=RATE), "policy_conflict", "rateLimit"),
+    "a rate of other operations": (
+        rule(operations=["sign", "export"], rateLimit=RATE), "policy_conflict", "rateLimit",
     ),
     "an unknown asset": (rule(valueLimit=LIMIT | {"asset": "GOLD"}), "policy_value", "valueLimit.asset"),
     "the zero address as an asset": (rule(valueLimit=LIMIT | {"asset": "0x" + "0" * 40}), "policy_value", "valueLimit.asset"),

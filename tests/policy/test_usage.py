@@ -7,8 +7,9 @@ import json
 import pytest
 
 from policy import Charge, PolicyError, Usage
+from policy.rules import SIGNED
 from policy.usage import MAX_COUNTERS, MAX_SLOTS, MAX_USAGE, Key
-from tests.policy.builders import NOON, document, parsed, rule
+from tests.policy.builders import NOON, USDC_ASSET, document, parsed, rule
 
 DAY = Key("environment", "r", "ETH", 86400)
 FOREVER = Key("wallet", "r", "ETH", 0)
@@ -89,6 +90,24 @@ def test_counters_of_old_rules_are_dropped_by_name_asset_and_window():
         [Charge(DAY._replace(window=3600), 1), Charge(DAY._replace(rule="x"), 1)], NOON
     )
     assert set(usage.retain(rules).counters) == {DAY}
+
+
+def test_a_rate_is_counted_apart_from_assets_and_dropped_by_its_window():
+    signed = DAY._replace(asset=SIGNED)
+    rules = parsed(document(rule("r", rateLimit={"count": 9, "window": "1d"})))
+    usage = used((NOON, 5)).charge([Charge(signed, 1), Charge(signed._replace(window=3600), 1)], NOON)
+    assert (usage.used(signed, NOON), usage.used(DAY, NOON)) == (1, 5)
+    assert Usage.decode(usage.encode()) == usage
+    assert set(usage.retain(rules).counters) == {signed}
+
+
+def test_no_asset_has_the_name_under_which_payloads_are_counted():
+    tree = document(rule())
+    tree["environment"]["assets"] = {SIGNED: USDC_ASSET["USDC"]}
+    for entry in (tree, document(rule(valueLimit={"asset": SIGNED, "totalLimit": "1"}))):
+        with pytest.raises(PolicyError) as caught:
+            parsed(entry)
+        assert caught.value.code == "policy_value"
 
 
 RAW = used((NOON, 5)).encode()

@@ -142,6 +142,77 @@ def test_two_sessions_at_once_do_not_spend_one_allowance_twice():
     run(scenario)
 
 
+def often(count: int, window: str, **more: typing.Any) -> bytes:
+    """Rules that allow so many payloads."""
+    rate = {"count": count, "window": window}
+    return layer({"name": "often", "ruleType": "allow", "rateLimit": rate} | more, name="signer").encode()
+
+
+def test_a_delegate_signs_no_more_often_than_was_approved():
+    async def scenario():
+        host = await started()
+        user, one = await delegated(host, rules=often(3, "10m"))
+        await one.sign()
+        await one.sign(pay(one.wallet, 5))
+        await host.start_enclave()
+        await one.log_in()
+        await one.sign()
+        error = await refuses("policy_denied", one.sign())
+        assert "rate_limit_exceeded" in str(error)
+        await user.reopen()
+        await user_signs(user, one.wallet.wallet_id, 1)
+        other = await Approval.of(user, one.wallet.wallet_id, rules=often(1, "10m")).run()
+        await other.log_in()
+        await other.sign()
+        await refuses("policy_denied", other.sign())
+        clock = host.enclave.clock
+        now = clock.now_ms
+        clock.now_ms = lambda: now() + HOUR // 5  # more than a window and a slot
+        for _ in range(3):
+            await one.sign()
+        await refuses("policy_denied", one.sign())
+
+    run(scenario)
+
+
+def test_messages_count_against_a_delegates_rate_too():
+    async def scenario():
+        host = await started()
+        rules = often(2, "24h", payloads=["message", "transaction"])
+        _, delegate = await delegated(host, "ethereum", rules=rules)
+        await delegate.sign_message(b"one")
+        await delegate.sign_message(b"one")
+        await refuses("policy_denied", delegate.sign_message(b"two"))
+
+    run(scenario)
+
+
+def test_two_sessions_at_once_do_not_share_the_last_of_a_rate():
+    async def scenario():
+        host = await started()
+        _, delegate = await delegated(host, rules=often(2, "1h"))
+        twins = [replace(delegate) for _ in range(5)]
+        for twin in twins:
+            await twin.log_in()
+        results = await asyncio.gather(*(twin.sign() for twin in twins), return_exceptions=True)
+        assert sum(isinstance(result, bytes) for result in results) == 2
+        assert {result.code for result in results if isinstance(result, CosignerError)} == {"policy_denied"}
+
+    run(scenario)
+
+
+def test_further_rules_make_a_rate_tighter_and_are_counted_by_themselves():
+    async def scenario():
+        host = await started()
+        _, delegate = await delegated(host, rules=often(3, "24h"))
+        await delegate.sign()
+        await tighten(delegate.door, delegate, often(1, "24h"), expires_at=now_ms() + HOUR // 2)
+        await delegate.sign()
+        await refuses("policy_denied", delegate.sign())
+
+    run(scenario)
+
+
 def test_the_wallets_own_limits_bind_user_and_delegates_together():
     async def scenario():
         bound = json.loads(spending(total=15, name="all of us"))["rules"][0]
