@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,10 +27,14 @@ from host.storage.sqlite import SqliteStore
 from protocol.envelope.backups import EMPTY
 from protocol.messages import EvmMessagePayload, PsbtPayload, SolanaPayload
 from protocol.wallets import WalletInfo
+from tests.cosigner.backups.cloudkit_server import CloudKitServer
 from tests.cosigner.backups.conftest import KINDS, folder, in_bucket, new_bucket, open_slot_at
+from tests.cosigner.backups.drive_server import DriveServer
+from tests.cosigner.backups.endpoint_server import EndpointServer
 from tests.cosigner.backups.places import SERVERS, Clock, Place, at
 from tests.cosigner.payloads import psbt, solana_message
 from tests.cosigner.person import CHEAP, Person
+from tests.cosigner.places import Place as MemoryPlace
 from tests.cosigner.world import ENVIRONMENT
 from tests.host.rig import Rig
 from threshold import KeyShare
@@ -126,9 +131,9 @@ class Device:
         plan = BackupPlan(self.locations, passcode)
         return self.person.do(lambda client: client.backup_wallet(wallet.wallet_id, plan))
 
-    def recover(self, wallet: Wallet, passcode: bytes | None) -> Wallet:
+    def recover(self, wallet: Wallet, passcode: bytes | None, backup: BackupPlan | None = None) -> Wallet:
         plan = BackupPlan(self.locations, passcode)
-        return self.person.do(lambda client: client.recover_wallet(wallet.wallet_id, plan))
+        return self.person.do(lambda client: client.recover_wallet(wallet.wallet_id, plan, backup=backup))
 
     def kept(self) -> list[dict[str, BackupFile]]:
         """What lies at each place, read from behind."""
@@ -154,7 +159,8 @@ def check_kept(device: Device, wallet: Wallet, epoch: int, passcode: bytes | Non
     (info,) = [info for info in status.backups if info.epoch == epoch]
     assert set(info.locations) == kinds
     assert ids == {info.backup_id}
-    assert "service" in kinds or device.person.place.blobs == {}
+    elsewhere = device.person.place
+    assert not isinstance(elsewhere, MemoryPlace) or elsewhere.blobs == {}
     return info.backup_id
 
 
@@ -232,6 +238,59 @@ def test_of_two_places_one_has_lost_the_backup(
     assert (back.epoch, back.address) == (2, wallet.address)
     person.signs(wallet)
     check_kept(second, wallet, 2, passcode)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_recovery_may_move_the_backup_to_another_place(
+    person: Person, places: Callable[[str], Open], kind: str
+) -> None:
+    """Nothing is left at the place that it came from."""
+    old, new = places(kind), places(NEXT[kind])
+    wallet = person.create()
+    Device.first(person, old).back_up(wallet, None)
+
+    second = Device.new(person, "second", old)
+    target = Device.first(person, new)
+    assert second.recover(wallet, None, BackupPlan(target.locations, PASSCODE)).address == wallet.address
+    person.signs(wallet)
+    assert second.kept() == [{}]
+    check_kept(target, wallet, 2, PASSCODE)
+
+    third = Device.new(person, "third", new)
+    third.recover(wallet, PASSCODE)
+    person.signs(wallet)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_of_two_places_one_lets_nobody_in(person: Person, places: Callable[[str], Open], kind: str) -> None:
+    """The other opens. Where the new backup cannot be put everywhere the old shares stay, until the user leaves that place out."""
+    closed, good = places(kind), places("file")
+    wallet = person.create()
+    Device.first(person, closed, good).back_up(wallet, PASSCODE)
+
+    second = Device.new(person, "second", closed, good)
+    lock_out(second.places[0].server)
+    with pytest.raises(LocationError) as caught:
+        second.recover(wallet, PASSCODE)
+    assert caught.value.code == "location_unauthorized"
+    _, status = person.do(lambda client: client.wallet_status(wallet.wallet_id))
+    assert (status.pending, status.backed_up) == (None, True)
+    back = second.recover(wallet, PASSCODE, BackupPlan(second.locations[1:], PASSCODE))
+    assert (back.epoch, back.address) == (2, wallet.address)
+    person.signs(wallet)
+    check_kept(Device.first(person, good), wallet, 2, PASSCODE)
+
+
+def lock_out(server: Any) -> None:
+    """What the devices have to get in with is good no longer."""
+    match server:
+        case DriveServer():
+            server.expire()
+            server.refresh_token_good = False
+        case CloudKitServer():
+            server.expire()
+        case EndpointServer():
+            server.token = "another"
 
 
 @pytest.mark.parametrize("kind", KINDS)
