@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cosigner import signing
 from cosigner.backups import files
@@ -37,7 +38,7 @@ from tests.cosigner.person import CHEAP, Person
 from tests.cosigner.places import Place as MemoryPlace
 from tests.cosigner.world import ENVIRONMENT
 from tests.host.rig import Rig
-from threshold import KeyShare
+from threshold import KeyShare, ThresholdError
 
 PASSCODE = b"correct horse"
 NEXT = dict(zip(KINDS, KINDS[1:] + KINDS[:1], strict=True))
@@ -206,6 +207,11 @@ def test_a_lost_device_is_replaced_from_each_place(
     with pytest.raises(EnclaveRefused) as refused:
         person.do(lambda client: cosign(client, share, stored.info))
     assert refused.value.code == "epoch_superseded"
+    newest = replace(stored.info, epoch=2)
+    with pytest.raises((EnclaveRefused, ThresholdError)) as lying:  # the shares do not fit together
+        person.do(lambda client: cosign(client, share, newest))
+    expected = "wrong_context" if chain == "ethereum" else "invalid_signature_share"
+    assert lying.value.code == expected
     with pytest.raises(StoreError) as outdated:
         person.signs(wallet)
     assert outdated.value.code == "share_outdated"
