@@ -93,6 +93,8 @@ class RenewalCalls:
     ) -> Wallet:
         """Get a wallet back on this device from a backup, and renew all shares, so that those of the lost device are worthless.
 
+        The old backup is deleted where it was looked for, as far as that is possible.
+
         :param plan: where to look, and the passcode if the backup has one.
         :param backup: where the new backup goes, and its passcode; by default as the old one.
         :raises BackupError: ``backup_unknown``: there is no backup of the wallet's newest shares at these locations.
@@ -107,6 +109,7 @@ class RenewalCalls:
             backup=plan if backup is None else backup,
             apart=apart,
             given=given,
+            old=plan.locations,
         )
 
     async def _open_any(self, reply: WalletReply, plan: BackupPlan, given: Given) -> KeyShare:
@@ -190,8 +193,12 @@ class RenewalCalls:
         backup: BackupPlan | None,
         apart: Mapping[int, Apart] | None,
         given: Given,
+        old: Sequence[BackupLocation] = (),
     ) -> Wallet:
-        """Renew the shares of the wallet that the enclave described; by default for the same parties."""
+        """Renew the shares of the wallet that the enclave described; by default for the same parties.
+
+        :param old: where backups of the old shares lie, besides the locations of the new one.
+        """
         parties = parties or reply.wallet.parties
         plan = self._backup_as_before(reply) if backup is None else backup
         info = await reshare.renew(
@@ -204,7 +211,7 @@ class RenewalCalls:
             prepare=self._preparing(parties, plan, apart),
             given=given,
         )
-        await self._clear_away(reply, plan.locations)
+        await self._clear_away(reply, [*plan.locations, *(one for one in old if one not in plan.locations)])
         return Wallet.of(info)
 
     def _preparing(

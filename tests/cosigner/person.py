@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from coincurve import PublicKeyXOnly
+from embit.psbt import PSBT
+from embit.script import address_to_scriptpubkey
 from eth_account import Account
 from eth_account.messages import encode_defunct
+from solders.transaction import Transaction
 
 from cosigner.client import AsyncClient, Wallet
 from cosigner.evidence import Evidence
@@ -71,18 +75,25 @@ class Person:
         return self.store.load(wallet.wallet_id)[0]
 
     def signs(self, wallet: Wallet) -> None:
-        """The wallet signs with an enclave that remembers nothing; the address is the old one."""
+        """The wallet signs with an enclave that remembers nothing; the address is the old one, and other libraries accept the signature."""
         self.world.restart()
 
         async def sign(client: AsyncClient) -> None:
             remote = await client.enclave_wallet(wallet.wallet_id)
             assert (remote.address, remote.public_key) == (wallet.address, wallet.public_key)
             if wallet.chain == "solana":
-                assert (
-                    await client.sign_solana(wallet.wallet_id, solana_message(wallet.address))
-                ).transaction
+                message = solana_message(wallet.address)
+                whole = (await client.sign_solana(wallet.wallet_id, message)).transaction
+                assert whole is not None
+                transaction = Transaction.from_bytes(whole)
+                transaction.verify()
+                assert bytes(transaction.message) == message
             elif wallet.chain == "bitcoin":
-                assert (await client.sign_bitcoin(wallet.wallet_id, psbt(wallet.address))).transaction
+                payload = psbt(wallet.address)
+                signature = (await client.sign_bitcoin(wallet.wallet_id, payload)).signatures[0]
+                script = address_to_scriptpubkey(wallet.address)
+                digest = PSBT.parse(payload).tx.sighash_taproot(0, script_pubkeys=[script], values=[60_000])
+                assert PublicKeyXOnly(script.data[2:]).verify(signature, digest)
             else:
                 signed = await client.sign_evm_message(wallet.wallet_id, b"hello")
                 assert recovered(signed.signature) == wallet.address

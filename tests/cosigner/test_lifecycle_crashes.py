@@ -68,7 +68,7 @@ def works(person: Person, wallet: Wallet) -> None:
     assert person.share(wallet).epoch == old.epoch + 1
 
 
-RECORDS_OF_A_REFRESH = 4  # a question, begin, finish, commit
+RECORDS_OF_A_REFRESH = 5  # a question, begin without a credential and with one, finish, commit
 
 
 @pytest.mark.parametrize("answered", [False, True])

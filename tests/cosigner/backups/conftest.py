@@ -81,8 +81,12 @@ def service(rig: Rig) -> Place:
 
 
 async def _open_slot(rig: Rig, locator: str) -> None:
+    await open_slot_at(rig, slot_key("sandbox", locator))
+
+
+async def open_slot_at(rig: Rig, key: str) -> None:
     store = SqliteStore(f"{rig.folder}/store.sqlite3")
-    await store.put(slot_key("sandbox", locator), expected=0, epoch=1, value=EMPTY)
+    await store.put(key, expected=0, epoch=1, value=EMPTY)
     await store.close()
 
 
@@ -94,9 +98,18 @@ _buckets = iter(range(1 << 20))
 
 
 def bucket(url: str) -> Place:
+    return in_bucket(url, new_bucket(url))
+
+
+def new_bucket(url: str) -> str:
     client: Any = boto3.client("s3", region_name=REGION, endpoint_url=url)
     name = f"backups-{next(_buckets)}"
     client.create_bucket(Bucket=name)
+    return name
+
+
+def in_bucket(url: str, name: str) -> Place:
+    client: Any = boto3.client("s3", region_name=REGION, endpoint_url=url)
 
     def contents() -> dict[str, bytes]:
         listed = client.list_objects_v2(Bucket=name, Prefix="of/alice/").get("Contents", [])
