@@ -111,9 +111,9 @@ def check_authorization(report: dict) -> None:
     assert audit["end_is_certain"]
     assert audit["receipts"] >= len(report["wallets"]) + len(report["signatures"]) + 3
     assert audit["allowed"] + audit["denied"] + 1 == audit["entries"]  # and the opening
-    # The refusal; the step-up, the delegation, the backup and the recovery before the passkey was asked; the app over its limit; the
-    # lost device.
-    assert audit["denied"] == 7
+    # The refusal; the step-up, the delegation, the refresh, the backup and the recovery before the passkey was asked; the app over its
+    # limit; the lost device.
+    assert audit["denied"] == 8
     print(f"the passkey's assertion, two receipts and a log of {audit['entries']} entries agree")
 
 
