@@ -12,7 +12,7 @@ NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name 'Cargo.*' -not -path
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## the whole way once: attestation, login, passkey, wallets, signatures, a refusal, receipts, checked by independent libraries
+demo: $(STAMP) ## the whole way once: attestation, login, passkey, wallets, signatures, delegated access, a lost device, receipts, checked by independent libraries
 	$(BIN)/cosigner demo
 
 stack: $(STAMP) ## run the mock stack until Ctrl-C; state in .cosigner/
