@@ -272,6 +272,7 @@ def test_refresh_with_a_backup_in_a_folder(running, alice, tmp_path):
         "service",
         "--passcode-file",
         passcode,
+        *alice.vouching,
     )
     assert renewed["epoch"] == 2
     assert len(list((tmp_path / "backups").iterdir())) == 1  # the one of before was deleted
