@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from protocol.binding import import_context
 from protocol.chains import chain_for, default_network
-from protocol.envelope.errors import CosignerError, Culprit, Reaction
+from protocol.envelope.errors import CosignerError, Culprit
 from protocol.lifecycle import ImportWallet
 from protocol.messages import WalletReply
 from protocol.wallets import CLIENT_PARTY, ENCLAVE_PARTY, THRESHOLD, WalletInfo
 
 from . import keygen
-from .errors import EnclaveRefused
 
 if TYPE_CHECKING:
     from threshold.device import SecretKey
@@ -77,30 +76,19 @@ async def deal(
         )
         state, confirmations, message1, messages2 = key.deal(THRESHOLD, _PARTIES, [CLIENT_PARTY], context)
         await asyncio.to_thread(store.save_pending, actions.environment, state, wallet)
-        try:
-            reply = await actions.perform(
-                session,
-                ImportWallet(
-                    wallet_id=wallet_id,
-                    suite=known.suite,
-                    chain=chain,
-                    network=network,
-                    threshold=THRESHOLD,
-                    parties=_PARTIES,
-                    legacy_wallet_id=legacy_wallet_id,
-                    message1=message1,
-                    message2=messages2[ENCLAVE_PARTY],
-                    confirmations=[confirmations[CLIENT_PARTY]],
-                ),
-                WalletReply,
-                given=given,
-            )
-        except CosignerError as error:
-            if isinstance(error, EnclaveRefused) and error.reaction is not Reaction.RETRY:
-                await asyncio.to_thread(store.discard_pending, wallet_id)
-                raise
-            return await keygen.ask_after(actions, store, wallet, cause=error)
-        await keygen.settle_pending(store, wallet, reply)
-        return wallet
+        request = ImportWallet(
+            wallet_id=wallet_id,
+            suite=known.suite,
+            chain=chain,
+            network=network,
+            threshold=THRESHOLD,
+            parties=_PARTIES,
+            legacy_wallet_id=legacy_wallet_id,
+            message1=message1,
+            message2=messages2[ENCLAVE_PARTY],
+            confirmations=[confirmations[CLIENT_PARTY]],
+        )
+        answer = actions.perform(session, request, WalletReply, given=given)
+        return await keygen.settle_answer(actions, store, wallet, answer)
 
     return await actions.run(ceremony)

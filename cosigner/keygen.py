@@ -21,6 +21,8 @@ from . import settling
 from .errors import EnclaveRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from .actions import Actions
     from .evidence import Given
     from .session import Session
@@ -86,21 +88,29 @@ async def create(
             public_key=round3.group_public_key,
         )
         await asyncio.to_thread(store.save_pending, environment, round3, wallet)
-        try:
-            reply = await session.call(
-                FinishDkg(wallet_id=wallet_id, message2=messages2[ENCLAVE_PARTY], confirmation=confirmation),
-                WalletReply,
-            )
-        except CosignerError as error:
-            if isinstance(error, EnclaveRefused) and error.reaction is not Reaction.RETRY:
-                await asyncio.to_thread(store.discard_pending, wallet_id)
-                raise
-            # The enclave may or may not have stored its share. Ask, rather than begin again.
-            return await ask_after(actions, store, wallet, cause=error)
-        await settle_pending(store, wallet, reply)
-        return wallet
+        finish = FinishDkg(wallet_id=wallet_id, message2=messages2[ENCLAVE_PARTY], confirmation=confirmation)
+        return await settle_answer(actions, store, wallet, session.call(finish, WalletReply))
 
     return await actions.run(ceremony)
+
+
+async def settle_answer(
+    actions: Actions, store: ShareStore, wallet: WalletInfo, answer: Awaitable[WalletReply]
+) -> WalletInfo:
+    """Settle a pending wallet by the answer to the request that makes it: of key generation, or of an import.
+
+    :raises CosignerError: the enclave refused for good, and the pending share is gone; else as :func:`ask_after`.
+    """
+    try:
+        reply = await answer
+    except CosignerError as error:
+        if isinstance(error, EnclaveRefused) and error.reaction is not Reaction.RETRY:
+            await asyncio.to_thread(store.discard_pending, wallet.wallet_id)
+            raise
+        # The enclave may or may not have stored its share. Ask, rather than begin again.
+        return await ask_after(actions, store, wallet, cause=error)
+    await settle_pending(store, wallet, reply)
+    return wallet
 
 
 async def resume(actions: Actions, store: ShareStore, wallet: WalletInfo) -> WalletInfo | None:

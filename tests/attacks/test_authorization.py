@@ -28,6 +28,7 @@ from protocol.receipts import GetLogHead
 from simulator.authenticator import Authenticator, Deviation
 from tests.support.door import Door, Refused, SessionKey, User, login_request, now_ms
 from tests.support.manifests import ISSUER_KEY, KID, ORIGIN, RP_ID, environment, token
+from tests.support.refusals import refuses
 from tests.support.requests import REQUESTS
 from tests.support.spies import watch
 from tests.support.world import MANIFEST, OTHER_ENVIRONMENT, Host, run, solana_message
@@ -42,13 +43,6 @@ async def started(**changes: typing.Any) -> Host:
         host.manifest = msgspec.structs.replace(MANIFEST, environments=[first, MANIFEST.environments[1]])
     await host.start_enclave()
     return host
-
-
-async def refuses(code: str, awaitable: typing.Awaitable[typing.Any]) -> CosignerError:
-    with pytest.raises(CosignerError) as refused:
-        await awaitable
-    assert refused.value.code == code, refused.value
-    return refused.value
 
 
 def payment(user: User, wallet_id: str, lamports: int = 1) -> m.SolanaPayload:

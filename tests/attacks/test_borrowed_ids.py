@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import typing
-
-import pytest
-
 from enclave.sessions import MAX_OF_USER
 from host.webhooks.events import read
 from protocol import delegation as d
-from protocol.envelope.errors import CosignerError
 from protocol.envelope.messages import Done
 from tests.support.delegating import (
     CREATED,
@@ -25,13 +20,6 @@ from tests.support.delegating import (
 from tests.support.door import User
 from tests.support.manifests import layer
 from tests.support.world import Host, run
-
-
-async def refuses(code: str, awaitable: typing.Awaitable[typing.Any]) -> CosignerError:
-    with pytest.raises(CosignerError) as refused:
-        await awaitable
-    assert refused.value.code == code, refused.value
-    return refused.value
 
 
 async def borrower(host: Host, share_set_id: str, *, log_in: bool = True) -> tuple[User, Delegate]:

@@ -24,16 +24,10 @@ from tests.support.delegating import (
     user_with_wallet,
 )
 from tests.support.door import User, now_ms
+from tests.support.refusals import refuses
 from tests.support.world import Host, run
 
 HOUR = 3_600_000
-
-
-async def refuses(code: str, awaitable: typing.Awaitable[typing.Any]) -> CosignerError:
-    with pytest.raises(CosignerError) as refused:
-        await awaitable
-    assert refused.value.code == code, refused.value
-    return refused.value
 
 
 async def revoked(host: Host, **changes: typing.Any) -> tuple[User, Delegate, dict[str, typing.Any]]:

@@ -13,7 +13,6 @@ from protocol import accounts as a
 from protocol import delegation as d
 from protocol import lifecycle as life
 from protocol import messages as m
-from protocol.envelope.errors import CosignerError
 from protocol.envelope.messages import Done
 from tests.support.delegating import (
     Approval,
@@ -26,6 +25,7 @@ from tests.support.delegating import (
 )
 from tests.support.door import Door, SessionKey, User, administrators, login_request, service_account
 from tests.support.manifests import layer, token
+from tests.support.refusals import refuses
 from tests.support.requests import REQUESTS
 from tests.support.spies import watch
 from tests.support.world import OTHER_ENVIRONMENT, run
@@ -40,13 +40,6 @@ MAY = {
     d.ListDelegations,
 }
 FORBIDDEN = [request for request in REQUESTS if type(request) not in MAY]
-
-
-async def refuses(code: str, awaitable: typing.Awaitable[typing.Any]) -> CosignerError:
-    with pytest.raises(CosignerError) as refused:
-        await awaitable
-    assert refused.value.code == code, refused.value
-    return refused.value
 
 
 def about(request: typing.Any, delegate: Delegate) -> typing.Any:

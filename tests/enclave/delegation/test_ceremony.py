@@ -43,19 +43,13 @@ from tests.support.delegating import (
 from tests.support.door import User, now_ms, service_account
 from tests.support.lives import back_up, handover, reshare
 from tests.support.manifests import layer
+from tests.support.refusals import refuses
 from tests.support.spies import watch
 from tests.support.world import Host, run, verify_solana
 from threshold import ecdsa_begin
 from threshold.payload import evm_address, evm_message_digest, solana_address
 
 DELEGATIONS = "environments/sandbox/delegations/"
-
-
-async def refuses(code: str, awaitable: typing.Awaitable[typing.Any]) -> CosignerError:
-    with pytest.raises(CosignerError) as refused:
-        await awaitable
-    assert refused.value.code == code, refused.value
-    return refused.value
 
 
 async def ready(host: Host | None = None, **changes: typing.Any) -> tuple[Host, User, str]:

@@ -31,6 +31,7 @@ from tests.support.delegating import (
 )
 from tests.support.door import User, now_ms
 from tests.support.manifests import layer
+from tests.support.refusals import refuses
 from tests.support.requests import SHARE_SET_ID, WALLET_ID
 from tests.support.world import run
 
@@ -66,13 +67,6 @@ async def user_signs(user: User, wallet_id: str, units: int) -> None:
 
 def _sol(units: int) -> str:
     return f"{(units * UNIT + FEES) / 10**9:.9f}"
-
-
-async def refuses(code: str, awaitable: typing.Awaitable[typing.Any]) -> CosignerError:
-    with pytest.raises(CosignerError) as refused:
-        await awaitable
-    assert refused.value.code == code, refused.value
-    return refused.value
 
 
 async def tighten(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import typing
 from dataclasses import replace
 
 import msgspec
@@ -32,15 +31,9 @@ from tests.support.delegating import (
 )
 from tests.support.door import User, administrators
 from tests.support.holding import Held
+from tests.support.refusals import refuses
 from tests.support.spies import watch
 from tests.support.world import Host, run
-
-
-async def refuses(code: str, awaitable: typing.Awaitable[typing.Any]) -> CosignerError:
-    with pytest.raises(CosignerError) as refused:
-        await awaitable
-    assert refused.value.code == code, refused.value
-    return refused.value
 
 
 def revocation(delegate: Delegate) -> d.RevokeDelegation:
